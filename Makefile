@@ -1,0 +1,60 @@
+# The front door. Everything is done by Meson, Ninja and the scripts in tools/; this file only names it.
+# `make` alone lists the targets: each sentence stands behind the target's ##.
+SHELL = /bin/bash
+.DEFAULT_GOAL := help
+ARGS ?=
+SECONDS ?= 20
+PREFIX ?= /usr/local
+DESTDIR ?=
+SUITE ?= bookworm
+UNITS = test-tools test-unit test-api test-e2e test-browser
+
+.PHONY: help build run test $(UNITS) test-fresh lint bench fuzz install clean
+
+help: ## Lists these targets.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## Compiles every program into build/, installing the packages that are missing.
+	@tools/install-packages build
+	@. tools/lib.sh && ready_build build && say "the programs are in build/"
+
+run: ## Installs what is missing, compiles and starts the lab (ARGS="--listen 127.0.0.1:5000" goes to the allocator).
+	@tools/run $(ARGS)
+
+test: ## Runs every test: tools, modules and API under sanitizers, then the whole lab and its pages.
+	@tools/test tools unit api e2e browser
+
+test-tools: ## Runs the tests of the scripts in tools/.
+	@tools/test tools
+
+test-unit: ## Runs the modules' tests under address and undefined-behaviour sanitizers.
+	@tools/test unit
+
+test-api: ## Runs the tests of every endpoint against a sanitized allocator (ARGS="-k metrics" goes to pytest).
+	@tools/test api -- $(ARGS)
+
+test-e2e: ## Runs whole workshops with real sandboxes and killed processes; needs root (ARGS goes to pytest).
+	@tools/test e2e -- $(ARGS)
+
+test-browser: ## Opens the pages in Chromium; needs root (ARGS goes to pytest).
+	@tools/test browser -- $(ARGS)
+
+test-fresh: ## Runs the README's commands on a bare Debian made for it (SUITE=bookworm or trixie); needs root.
+	@SUITE=$(SUITE) tools/test-fresh
+
+lint: ## Checks layout, floors, lengths of functions, shell scripts and clang-tidy's list of mistakes.
+	@tools/lint
+
+bench: ## Prints requests/s of the hot endpoints beside a bare epoll loop and pgbench.
+	@tools/bench
+
+fuzz: ## Feeds each parser random input for SECONDS=20 each.
+	@tools/fuzz $(SECONDS)
+
+install: ## Installs programs, manual and units below PREFIX=/usr/local (DESTDIR= for packagers).
+	@tools/install-packages build
+	@. tools/lib.sh && ready_build build && meson configure build -Dprefix="$(PREFIX)" && \
+		DESTDIR="$(DESTDIR)" meson install -C build --quiet && say "installed below $(DESTDIR)$(PREFIX)"
+
+clean: ## Removes what was built; a lab's state is elsewhere and stays.
+	@rm -rf build build-test build-fuzz build-lint && echo "--- build directories are gone"

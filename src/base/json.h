@@ -1,0 +1,25 @@
+/*
+ * JSON from strangers, read by jansson under limits: depth 16, no duplicate keys, size limited by the caller, UTF-8
+ * only, and whole: nothing may follow the value. Getters return borrowed pointers.
+ */
+#pragma once
+
+#include <jansson.h>
+
+#include "base/buf.h"
+#include "base/error.h"
+
+#define JSON_DEPTH_MAX 16
+
+/* A new reference, or NULL with the sentence in `error` (code -EINVAL). Strings may hold \u0000. */
+json_t *json_read(const char *data, size_t len, struct error *error);
+void json_write(const json_t *value, struct buf *out); /* compact */
+char *json_text(const json_t *value);                  /* compact; owned by the caller */
+
+const char *json_get_string(const json_t *object, const char *key); /* NULL when missing or no string */
+
+static inline void json_unrefp(json_t **value)
+{
+        json_decref(*value);
+}
+#define _cleanup_json_ _cleanup_(json_unrefp)

@@ -1,0 +1,65 @@
+/*
+ * One line an event on standard error, in one write(2), so that lines of several processes do not mix. What a stranger
+ * sent cannot forge a second line: control characters are shown as \xNN.
+ */
+#include "base/log.h"
+
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/text.h"
+
+#define LINE_MAX_BYTES 2048
+
+static struct {
+        const char *program;
+        enum log_level least;
+        bool journal;
+} setup = {"lablink", LOG_LEVEL_INFO, false};
+
+void log_setup(const char *program, enum log_level least)
+{
+        setup.program = program;
+        setup.least = least;
+        setup.journal = getenv("JOURNAL_STREAM") != NULL;
+}
+
+static void add_escaped(struct buf *out, const char *text)
+{
+        _cleanup_buf_ struct buf clean = BUF_NULL;
+        utf8_scrub(text, strlen(text), &clean);
+        size_t len = utf8_cut(buf_str(&clean), clean.len, LINE_MAX_BYTES);
+        for (size_t i = 0; i < len; i++) {
+                unsigned char c = (unsigned char)clean.data[i];
+                if (c < 0x20 || c == 0x7f)
+                        buf_addf(out, "\\x%02x", c);
+                else
+                        buf_addc(out, (char)c);
+        }
+        if (len < clean.len)
+                buf_adds(out, "...");
+}
+
+void log_write(enum log_level level, const char *format, ...)
+{
+        static const char *const names[] = {"debug", "info", "warning", "error"};
+        static const char journal[] = {'7', '6', '4', '3'};
+        if (level < setup.least)
+                return;
+        va_list args;
+        va_start(args, format);
+        _cleanup_free_ char *text = xvasprintf(format, args);
+        va_end(args);
+        _cleanup_buf_ struct buf line = BUF_NULL;
+        if (setup.journal) {
+                buf_addf(&line, "<%c>%s: ", journal[level], setup.program);
+        } else {
+                char now[CLOCK_ISO_SIZE];
+                clock_iso(clock_now(), now);
+                buf_addf(&line, "%s %s %s: ", now, names[level], setup.program);
+        }
+        add_escaped(&line, text);
+        buf_addc(&line, '\n');
+        ssize_t ignored _unused_ = write(STDERR_FILENO, line.data, line.len);
+}

@@ -1,0 +1,44 @@
+# Sourced by the scripts beside it: how they speak, how they stop, and how they become root.
+# shellcheck shell=bash
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+say() {
+        printf '%s\n' "--- $*"
+}
+
+die() {
+        printf '%s: %s\n' "$(basename "$0")" "$*" >&2
+        exit 1
+}
+
+# as_root REASON COMMAND...: runs the command as root, by sudo where needed, saying why.
+as_root() {
+        local reason=$1
+        shift
+        if [ "$(id -u)" = 0 ]; then
+                "$@"
+        elif command -v sudo >/dev/null; then
+                say "sudo: $reason"
+                sudo "$@"
+        else
+                die "$reason, which needs root, and there is no sudo here: run this as root"
+        fi
+}
+
+# ready_build DIR MESON_OPTION...: configures DIR once and compiles what changed. JOBS limits the compilers.
+ready_build() {
+        local dir=$1
+        shift
+        if [ ! -e "$dir/build.ninja" ]; then
+                say "configuring $dir"
+                if ! meson setup "$dir" "$@" >"$dir.log" 2>&1; then
+                        cat "$dir.log" >&2
+                        rm -f "$dir.log"
+                        die "cannot configure $dir: see above"
+                fi
+                rm -f "$dir.log"
+        fi
+        say "compiling in $dir"
+        ninja -C "$dir" ${JOBS:+-j "$JOBS"} --quiet || die "cannot compile in $dir: see above"
+}
