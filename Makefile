@@ -12,7 +12,7 @@ UNITS = test-tools test-unit test-api test-e2e test-browser
 .PHONY: help build run test $(UNITS) test-fresh lint bench fuzz install clean
 
 help: ## Lists these targets.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## Compiles every program into build/, installing the packages that are missing.
 	@tools/install-packages build
