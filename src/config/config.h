@@ -5,6 +5,8 @@
  */
 #pragma once
 
+#include <sys/socket.h>
+
 #include "base/error.h"
 #include "base/json.h"
 
@@ -15,16 +17,19 @@ enum config_source { CONFIG_DEFAULT, CONFIG_FILE, CONFIG_ENVIRONMENT, CONFIG_FLA
 #include "config/config_struct.h"
 
 struct config_input {
-        const char *file;               /* NULL: /config/config.yaml or ./config.yaml or /etc/lablink/config.yaml if there is one */
-        bool file_required;             /* a missing file is a problem */
+        const char *file;   /* NULL: /config/config.yaml or ./config.yaml or /etc/lablink/config.yaml if there is one */
+        bool file_required; /* a missing file is a problem (always when `file` is given) */
         const char *const *sets;        /* "section.key=value"; NULL-terminated or NULL */
         const char *listen;             /* of --listen; NULL: not given */
         const char *state_dir;          /* of --state-dir */
         const char *const *environment; /* NULL: the process's own (for tests) */
 };
 
-/* *ret is complete when 0 is returned; otherwise -EINVAL and `problems` (one a line, "file:line: sentence") say why. */
+/* *ret is complete when 0 is returned; otherwise -EINVAL and `problems` (one a line, "file:line:column: sentence") say
+ * why. Each value is checked by itself; what must hold between values is the business of config_check_allocator. */
 int config_load(const struct config_input *input, struct config **ret, struct buf *problems);
+/* The rules across keys that the allocator's side needs (the agent does not): 0, or -EINVAL and lines in `problems`. */
+int config_check_allocator(const struct config *config, struct buf *problems);
 struct config *config_free(struct config *config);
 static inline void config_freep(struct config **config)
 {
@@ -36,18 +41,25 @@ static inline void config_freep(struct config **config)
 json_t *config_to_json(const struct config *config);
 int config_from_json(const json_t *json, struct config **ret, struct error *error);
 
-/* [{"key","value","source","place","secret"}]: secrets masked. */
+/* [{"key","value","source","place","secret"}]: secrets masked ("********" when set, "" when empty). `source` is one of
+ * default, file, environment, flag. */
 json_t *config_show(const struct config *config);
 
 /* Facts derived from several keys. Strings are owned by the caller. */
 bool config_db_embedded(const struct config *config);
-char *config_db_conninfo(const struct config *config);         /* of an external database */
-bool config_loopback_only(const struct config *config);        /* nobody else can reach the listen address */
-char *config_environment(const struct config *config);         /* resource suffix: lower case, blanks to '-' */
-char *config_dns_name(const struct config *config);            /* NULL when DNS is off */
-char *config_public_url(const struct config *config);          /* as VMs and browsers should use */
-char *config_state_dir(const struct config *config);
-const char *config_software(const struct config *config);      /* borrowed: "terminal" for local VMs when left out */
+char *config_db_conninfo(const struct config *config);  /* of an external database */
+bool config_loopback_only(const struct config *config); /* nobody else can reach the lab, not through a proxy either */
+char *config_environment(const struct config *config);  /* resource suffix: lower case, blanks to '-' */
+char *config_dns_name(const struct config *config);     /* NULL when DNS is off */
+char *config_public_url(const struct config *config);   /* as VMs and browsers should use; no slash at its end */
+char *config_state_dir(const struct config *config);    /* absolute */
+char *config_startup_script(const struct config *config);    /* path; NULL: not enabled */
+const char *config_software(const struct config *config);    /* borrowed: "terminal" for local VMs when left out */
+const char *config_client_auth(const struct config *config); /* borrowed: "open" or "token", "open" when left out */
+const char *config_access_code(const struct config *config); /* borrowed: NULL when participants need none */
+
+/* The socket address of listen.address (`localhost` is 127.0.0.1). Returns its length. */
+socklen_t config_listen_address(const struct config *config, struct sockaddr_storage *ret);
 
 /* The reference page docs/configuration.md, in Markdown. */
 void config_reference(struct buf *out);
