@@ -18,5 +18,5 @@ done
 modules=$(mktemp -d)
 trap 'rm -r "$modules"' EXIT
 ln -s "$bootstrap" "$modules/bootstrap"
-NODE_PATH=$modules esbuild --bundle --minify --charset=utf8 --legal-comments=eof --target=es2020 --log-level=warning \
+NODE_PATH=$modules:/usr/share/nodejs esbuild --bundle --minify --charset=utf8 --legal-comments=eof --target=es2020 --log-level=warning \
         --preserve-symlinks --outfile="$2" "$1"
