@@ -14,6 +14,7 @@ void buf_reserve(struct buf *buf, size_t more)
         size_t cap = MAX(buf->cap * 2, (size_t)64);
         buf->cap = MAX(cap, needed);
         buf->data = xreallocarray(buf->data, buf->cap, 1);
+        buf->data[buf->len] = '\0';
 }
 
 void buf_add(struct buf *buf, const void *data, size_t len)
