@@ -15,6 +15,8 @@
 #include "config/layers.h"
 #include "config/yaml.h"
 
+#define PROBLEMS_MAX 100
+
 static const char *const usual_places[] = {"/config/config.yaml", "./config.yaml", "/etc/lablink/config.yaml"};
 
 struct file_layer {
@@ -247,6 +249,21 @@ static void settle_state_dir(struct config *config, const char *const *environme
                 (*slot)[n - 1] = '\0';
 }
 
+/* All of them, unless they are so many that the first would scroll away. */
+static void add_problems(struct buf *problems, const char *text)
+{
+        size_t n = 0;
+        for (const char *end; *text && n < PROBLEMS_MAX; text = end + 1, n++) {
+                end = strchr(text, '\n');
+                buf_add(problems, text, (size_t)(end - text) + 1);
+        }
+        size_t more = 0;
+        for (; *text; text++)
+                more += *text == '\n';
+        if (more)
+                buf_addf(problems, "... and %zu more\n", more);
+}
+
 int config_load(const struct config_input *input, struct config **ret, struct buf *problems)
 {
         _cleanup_buf_ struct buf mine = BUF_NULL;
@@ -259,7 +276,7 @@ int config_load(const struct config_input *input, struct config **ret, struct bu
         settle_state_dir(config, environment, &mine);
         if (mine.len) {
                 if (problems)
-                        buf_add(problems, mine.data, mine.len);
+                        add_problems(problems, buf_str(&mine));
                 return -EINVAL;
         }
         *ret = STEAL(config);

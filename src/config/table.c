@@ -165,6 +165,8 @@ static void suggest_top(const char *name, struct buf *out)
                 buf_addf(out, "; did you mean the section %s?", section);
         else if (key || (key = nearest(NULL, name)))
                 buf_addf(out, "; did you mean %s?", config_path(key));
+        if (inside || section || key)
+                return;
         buf_adds(out, " (known here: ");
         list_keys("top", out);
         buf_adds(out, "; sections: ");

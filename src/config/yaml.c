@@ -133,19 +133,18 @@ static void check_key(struct reader *reader, const struct yaml_node *map, const 
         }
 }
 
-/* The key of the next pair. False: the pair has none that can be used; its value is read all the same. */
 static void read_key(struct reader *reader, struct yaml_node *map, struct yaml_node *item)
 {
         struct yaml_node key = {.kind = YAML_NULL};
         mark(reader->event, &item->key_line, &item->key_column);
-        read_node(reader, &key, DEPTH_MAX - 1);
-        if (key.kind == YAML_MAP || key.kind == YAML_LIST || !key.text)
-                problem_at(reader, item->key_line, item->key_column, "a key must be a plain text");
-        else
-                item->key = STEAL(key.text);
-        yaml_free(&key);
-        if (item->key)
-                check_key(reader, map, item);
+        if (reader->event->type != FYET_SCALAR) {
+                stop(reader, "a key must be a plain text");
+                return;
+        }
+        check_decoration(reader);
+        read_scalar(reader, &key);
+        item->key = STEAL(key.text);
+        check_key(reader, map, item);
 }
 
 static void read_map(struct reader *reader, struct yaml_node *map, int depth)
@@ -213,9 +212,29 @@ static void tell_syntax(struct reader *reader, struct fy_diag *diag)
                 problem_at(reader, 1, 1, "this is no YAML");
 }
 
+/* libfyaml would take UTF-16 for a file of nothing. Told with the line; false: do not go on. */
+static bool check_text(const char *label, const char *data, size_t len, struct buf *problems)
+{
+        int line = 1;
+        for (const char *start = data, *end; start < data + len; start = end + 1, line++) {
+                size_t left = (size_t)(data + len - start);
+                end = memchr(start, '\n', left);
+                end = end ? end : data + len;
+                size_t n = (size_t)(end - start);
+                if (utf8_valid(start, n) && !memchr(start, '\0', n))
+                        continue;
+                _cleanup_free_ char *place = xasprintf("%s:%d:1", label, line);
+                config_problem(problems, place, "this line is not UTF-8 text");
+                return false;
+        }
+        return true;
+}
+
 void yaml_read(const char *label, const char *data, size_t len, struct yaml_node *root, struct buf *problems)
 {
         *root = (struct yaml_node){.kind = YAML_NULL, .line = 1, .column = 1};
+        if (!check_text(label, data, len, problems))
+                return;
         struct fy_diag_cfg diag_cfg;
         fy_diag_cfg_default(&diag_cfg);
         diag_cfg.fp = NULL;
@@ -231,7 +250,7 @@ void yaml_read(const char *label, const char *data, size_t len, struct yaml_node
         if (reader.event)
                 fy_parser_event_free(reader.parser, reader.event);
         fy_parser_destroy(reader.parser);
-        fy_diag_unref(diag);
+        fy_diag_destroy(diag);
 }
 
 void yaml_free(struct yaml_node *root)
