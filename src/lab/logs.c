@@ -1,0 +1,137 @@
+/*
+ * Intake and reading of log lines. A VM's PIN is masked in the statement itself, where the row is at hand; values after
+ * --code are masked before, because they may be of a seat that is gone.
+ */
+#include "lab/logs.h"
+
+#include <string.h>
+
+#include "base/text.h"
+#include "lab/participant.h"
+#include "lab/sql.h"
+#include "lab/vm.h"
+
+static int decode_stored(const struct db_row *row, void *receiver, struct error *error _unused_)
+{
+        struct log_answer *answer = receiver;
+        answer->found = true;
+        answer->last = db_int(row, 1);
+        return 0;
+}
+
+static const struct db_statement logs_statement = {
+        .name = "logs_append",
+        .sql = "with item as (select * from jsonb_to_recordset($1::jsonb) as i(ord int, hostname text, messages jsonb,"
+               "     batch_id text)),"
+               " vm as materialized (select v.id, v.hostname, v.pin, i.ord, i.messages, i.batch_id"
+               "   from vms v join item i on i.hostname = v.hostname),"
+               " fresh as (insert into vm_log_batches (vm_id, batch_id) select id, batch_id from vm"
+               "   where batch_id is not null order by id on conflict do nothing returning vm_id),"
+               " taken as (select vm.* from vm where batch_id is null or exists (select 1 from fresh f where f.vm_id = "
+               "vm.id)),"
+               " head as (insert into vm_log_heads as h (vm_id, last_line)"
+               "   select id, jsonb_array_length(messages) from taken order by id"
+               "   on conflict (vm_id) do update set last_line = h.last_line + excluded.last_line"
+               "   returning vm_id, last_line),"
+               " line as (insert into vm_log_lines (vm_id, line, message)"
+               "   select t.id, h.last_line - jsonb_array_length(t.messages) + m.n,"
+               "       case when t.pin is not null then regexp_replace(m.message, '\\m' || t.pin || '\\M', '******', "
+               "'g')"
+               "            else m.message end"
+               "   from taken t join head h on h.vm_id = t.id"
+               "   cross join lateral jsonb_array_elements_text(t.messages) with ordinality as m(message, n)),"
+               " seen as (insert into vm_presence (vm_id) select id from vm order by id"
+               "   on conflict (vm_id) do update set last_seen = now())"
+               " select vm.ord, coalesce(h.last_line, (select o.last_line from vm_log_heads o where o.vm_id = vm.id), "
+               "0)"
+               "   from vm left join head h on h.vm_id = vm.id",
+        .rows = DB_MANY,
+        .decode = decode_stored,
+};
+
+const struct batch_kind logs_kind = {.statement = &logs_statement, .items_max = 64};
+
+static json_t *clean_line(const json_t *message)
+{
+        _cleanup_buf_ struct buf line = BUF_NULL;
+        size_t len = json_string_length(message);
+        utf8_scrub(json_string_value(message), utf8_cut(json_string_value(message), len, LOG_LINE_MAX), &line);
+        if (len > LOG_LINE_MAX)
+                buf_addf(&line, " ... (%zu bytes cut)", len - LOG_LINE_MAX);
+        while (line.len && (line.data[line.len - 1] == '\n' || line.data[line.len - 1] == '\r'))
+                buf_truncate(&line, line.len - 1);
+        if (line.data)
+                mask_codes(line.data);
+        return json_string(buf_str(&line));
+}
+
+json_t *logs_item(const char *hostname, const json_t *messages, const char *batch_id)
+{
+        json_t *lines = json_array();
+        size_t index;
+        json_t *message;
+        json_array_foreach (messages, index, message)
+                json_array_append_new(lines, clean_line(message));
+        json_t *item = json_pack("{s:s, s:o}", "hostname", hostname, "messages", lines);
+        if (batch_id)
+                json_object_set_new(item, "batch_id", json_string(batch_id));
+        return item;
+}
+
+static int decode_line(const struct db_row *row, void *receiver, struct error *error _unused_)
+{
+        struct log_text *text = receiver;
+        text->last = db_int(row, 0);
+        buf_adds(&text->text, db_text(row, 1));
+        buf_addc(&text->text, '\n');
+        return 0;
+}
+
+struct db_query logs_tail(const char *hostname, int64_t tail, struct log_text *ret)
+{
+        static const struct db_statement statement = {
+                .name = "logs_tail",
+                .sql = "select line, message from (select l.line, l.message from vm_log_lines l"
+                       "   where l.vm_id = (select id from vms where hostname = $1) order by l.line desc limit $2) t"
+                       " order by line",
+                .rows = DB_MANY,
+                .decode = decode_line,
+        };
+        return db_query(&statement, ret, DB_TEXT(hostname), DB_INT(tail));
+}
+
+struct db_query logs_after(const char *hostname, int64_t after, int64_t limit, struct log_text *ret)
+{
+        static const struct db_statement statement = {
+                .name = "logs_after",
+                .sql = "select l.line, l.message from vm_log_lines l"
+                       " where l.vm_id = (select id from vms where hostname = $1) and l.line > $2 order by l.line "
+                       "limit $3",
+                .rows = DB_MANY,
+                .decode = decode_line,
+        };
+        return db_query(&statement, ret, DB_TEXT(hostname), DB_INT(after), DB_INT(limit));
+}
+
+static int decode_count(const struct db_row *row, void *receiver, struct error *error _unused_)
+{
+        ((struct count_answer *)receiver)->count = db_int(row, 0);
+        return 0;
+}
+
+struct db_query logs_expire(double seconds, int64_t limit, struct count_answer *ret)
+{
+        static const struct db_statement statement = {
+                .name = "logs_expire",
+                .sql = "with old as (select vm_id, line from vm_log_lines"
+                       "   where at < now() - make_interval(secs => $1) order by vm_id, line limit $2),"
+                       " batch as (delete from vm_log_batches where at < now() - make_interval(secs => $1)),"
+                       " went as (delete from vm_log_lines l using old o where l.vm_id = o.vm_id and l.line = o.line "
+                       "returning 1)"
+                       " select count(*) from went",
+                .rows = DB_ONE,
+                .decode = decode_count,
+                .idempotent = true,
+        };
+        return db_query(&statement, ret, DB_DOUBLE(seconds), DB_INT(limit));
+}

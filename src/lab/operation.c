@@ -1,0 +1,276 @@
+/*
+ * The statements of operations. "One mutating operation at a time" is a partial unique index; asking for a second one
+ * gives the one that runs, and asking with the key of an earlier one gives that one again.
+ */
+#include "lab/operation.h"
+
+#include <string.h>
+
+#include "lab/sql.h"
+
+#define OPERATION_COLUMNS(o) \
+        o ".id, " o ".kind, " o ".state, " o ".arguments, jsonb_build_object('done', " o ".progress_done, 'total', " o \
+          ".progress_total, 'text', " o ".progress_text) as progress, " o ".result, " o ".error, " o \
+          ".requested_by, " o \
+          ".cancel_requested, " ISO(o ".created_at") " as created_at, " ISO(o ".started_at") " as started_at, " ISO( \
+                  o ".ended_at") " as ended_at, " o ".last_line, '/api/operations/' || " o \
+                                 ".id as url, '/admin/operations/' || " o ".id as page"
+
+static int decode_append(const struct db_row *row, void *receiver, struct error *error _unused_)
+{
+        json_array_append_new(((struct vm_list *)receiver)->array, db_object(row));
+        return 0;
+}
+
+static int decode_object(const struct db_row *row, void *receiver, struct error *error _unused_)
+{
+        struct json_answer *answer = receiver;
+        json_decref(answer->value);
+        answer->value = db_object(row);
+        return 0;
+}
+
+static int decode_flag(const struct db_row *row, void *receiver, struct error *error _unused_)
+{
+        ((struct flag_answer *)receiver)->yes = db_bool(row, 0);
+        return 0;
+}
+
+static int decode_new(const struct db_row *row, void *receiver, struct error *error _unused_)
+{
+        struct operation_new *made = receiver;
+        json_decref(made->operation);
+        made->operation = db_object(row);
+        const char *outcome = json_get_string(made->operation, "outcome");
+        made->outcome = strcmp(outcome, "started") == 0    ? OPERATION_STARTED
+                        : strcmp(outcome, "repeated") == 0 ? OPERATION_REPEATED
+                                                           : OPERATION_BUSY;
+        json_object_del(made->operation, "outcome");
+        return 0;
+}
+
+struct db_query operation_create(const char *kind, json_t *arguments_borrowed, char **arguments_text,
+                                 const char *request_key, const char *requested_by, struct operation_new *ret)
+{
+        static const struct db_statement statement = {
+                .name = "operation_create",
+                .sql = "with same as (select * from operations where request_key = $3),"
+                       " busy as (select * from operations where mutating and state in ('queued', 'running')),"
+                       " made as (insert into operations (kind, arguments, request_key, requested_by)"
+                       "   select $1, $2::jsonb, $3, $4 where not exists (select 1 from same) and not exists (select 1 "
+                       "from busy)"
+                       "   returning *)"
+                       " select 'started' as outcome, " OPERATION_COLUMNS(
+                               "m") " from made m"
+                                    " union all select 'repeated', " OPERATION_COLUMNS(
+                                            "s") " from same s"
+                                                 " union all select 'busy', " OPERATION_COLUMNS(
+                                                         "b") " from busy b where not exists (select 1 from same)",
+                .rows = DB_ONE,
+                .decode = decode_new,
+                .retry = "23505",
+        };
+        *arguments_text = json_text(arguments_borrowed);
+        return db_query(&statement, ret, DB_TEXT(kind), DB_TEXT(*arguments_text), DB_TEXT(request_key),
+                        DB_TEXT(requested_by));
+}
+
+struct db_query operation_get(int64_t id, struct json_answer *ret)
+{
+        static const struct db_statement statement = {
+                .name = "operation_get",
+                .sql = "select " OPERATION_COLUMNS("o") " from operations o where o.id = $1",
+                .rows = DB_MAYBE,
+                .decode = decode_object,
+                .idempotent = true,
+        };
+        return db_query(&statement, ret, DB_INT(id));
+}
+
+struct db_query operation_list(int64_t limit, struct vm_list *ret)
+{
+        static const struct db_statement statement = {
+                .name = "operation_list",
+                .sql = "select " OPERATION_COLUMNS("o") " from operations o order by o.id desc limit $1",
+                .rows = DB_MANY,
+                .decode = decode_append,
+                .idempotent = true,
+        };
+        return db_query(&statement, ret, DB_INT(limit));
+}
+
+struct db_query operation_current(struct json_answer *ret)
+{
+        static const struct db_statement statement = {
+                .name = "operation_current",
+                .sql = "select " OPERATION_COLUMNS(
+                        "o") " from operations o where o.mutating and o.state in ('queued', 'running')",
+                .rows = DB_MAYBE,
+                .decode = decode_object,
+                .idempotent = true,
+        };
+        return db_query_none(&statement, ret);
+}
+
+struct db_query operation_lines(int64_t id, int64_t after, int64_t limit, struct vm_list *ret)
+{
+        static const struct db_statement statement = {
+                .name = "operation_lines",
+                .sql = "select l.line, " ISO(
+                        "l.at") " as at, l.message as text from operation_lines l"
+                                " where l.operation_id = $1 and l.line > $2 order by l.line limit $3",
+                .rows = DB_MANY,
+                .decode = decode_append,
+                .idempotent = true,
+        };
+        return db_query(&statement, ret, DB_INT(id), DB_INT(after), DB_INT(limit));
+}
+
+struct db_query operation_cancel(int64_t id, struct json_answer *ret)
+{
+        static const struct db_statement statement = {
+                .name = "operation_cancel",
+                .sql = "with asked as (update operations set cancel_requested = true,"
+                       "     state = case when state = 'queued' then 'cancelled' else state end,"
+                       "     ended_at = case when state = 'queued' then now() else ended_at end"
+                       "   where id = $1 and state in ('queued', 'running') returning *)"
+                       " select " OPERATION_COLUMNS("a") " from asked a union all select " OPERATION_COLUMNS(
+                               "o") " from operations o where o.id = $1 and not exists (select 1 from asked)",
+                .rows = DB_MAYBE,
+                .decode = decode_object,
+                .idempotent = true,
+        };
+        return db_query(&statement, ret, DB_INT(id));
+}
+
+void operation_taken_clear(struct operation_taken *taken)
+{
+        free(taken->kind);
+        free(taken->requested_by);
+        json_decref(taken->arguments);
+        *taken = (struct operation_taken){0};
+}
+
+static int decode_taken(const struct db_row *row, void *receiver, struct error *error)
+{
+        struct operation_taken *taken = receiver;
+        operation_taken_clear(taken);
+        taken->taken = true;
+        taken->epoch = db_int(row, 0);
+        taken->kind = xstrdup(db_text(row, 1));
+        taken->arguments = json_read(db_text(row, 2), strlen(db_text(row, 2)), error);
+        taken->requested_by = xstrdup(db_text(row, 3));
+        return taken->arguments ? 0 : error->code;
+}
+
+struct db_query operation_take(int64_t id, struct operation_taken *ret)
+{
+        static const struct db_statement statement = {
+                .name = "operation_take",
+                .sql = "update operations set state = 'running', epoch = epoch + 1, started_at = now()"
+                       " where id = $1 and state = 'queued' returning epoch, kind, arguments, requested_by",
+                .rows = DB_MAYBE,
+                .decode = decode_taken,
+        };
+        return db_query(&statement, ret, DB_INT(id));
+}
+
+struct db_query operation_append(int64_t id, int64_t epoch, const char *lines, struct flag_answer *ret)
+{
+        static const struct db_statement statement = {
+                .name = "operation_append",
+                .sql = "with ours as (update operations set last_line = last_line + jsonb_array_length($3::jsonb)"
+                       "   where id = $1 and epoch = $2 and state = 'running' returning id, last_line),"
+                       " added as (insert into operation_lines (operation_id, line, message)"
+                       "   select o.id, o.last_line - jsonb_array_length($3::jsonb) + m.n, m.text from ours o"
+                       "   cross join lateral jsonb_array_elements_text($3::jsonb) with ordinality as m(text, n))"
+                       " select exists (select 1 from ours)",
+                .rows = DB_ONE,
+                .decode = decode_flag,
+        };
+        return db_query(&statement, ret, DB_INT(id), DB_INT(epoch), DB_TEXT(lines));
+}
+
+struct db_query operation_progress(int64_t id, int64_t epoch, int64_t done, int64_t total, struct flag_answer *ret)
+{
+        static const struct db_statement statement = {
+                .name = "operation_progress",
+                .sql = "with ours as (update operations set progress_done = $3, progress_total = $4"
+                       "   where id = $1 and epoch = $2 and state = 'running' returning 1) select exists (select 1 "
+                       "from ours)",
+                .rows = DB_ONE,
+                .decode = decode_flag,
+                .idempotent = true,
+        };
+        return db_query(&statement, ret, DB_INT(id), DB_INT(epoch), DB_INT(done), DB_INT(total));
+}
+
+struct db_query operation_asked_to_stop(int64_t id, int64_t epoch, struct flag_answer *ret)
+{
+        static const struct db_statement statement = {
+                .name = "operation_asked_to_stop",
+                .sql = "select not exists (select 1 from operations where id = $1 and epoch = $2 and state = 'running'"
+                       "   and not cancel_requested)",
+                .rows = DB_ONE,
+                .decode = decode_flag,
+                .idempotent = true,
+        };
+        return db_query(&statement, ret, DB_INT(id), DB_INT(epoch));
+}
+
+struct db_query operation_end(int64_t id, int64_t epoch, const char *state, const char *error_text, const char *result,
+                              struct flag_answer *ret)
+{
+        static const struct db_statement statement = {
+                .name = "operation_end",
+                .sql = "with ours as (update operations set state = $3, error = $4, result = $5::jsonb, ended_at = "
+                       "now()"
+                       "   where id = $1 and epoch = $2 and state = 'running' returning 1) select exists (select 1 "
+                       "from ours)",
+                .rows = DB_ONE,
+                .decode = decode_flag,
+        };
+        return db_query(&statement, ret, DB_INT(id), DB_INT(epoch), DB_TEXT(state), DB_TEXT(error_text),
+                        DB_TEXT(result));
+}
+
+struct db_query operation_interrupt(const char *hint, int64_t age_ms, struct vm_list *ret)
+{
+        static const struct db_statement statement = {
+                .name = "operation_interrupt",
+                .sql = "update operations set state = 'interrupted', ended_at = now(), error = $1"
+                       " where mutating and (state = 'running'"
+                       "    or state = 'queued' and created_at < now() - make_interval(secs => $2::float8 / 1000.0))"
+                       " returning id, kind",
+                .rows = DB_MANY,
+                .decode = decode_append,
+        };
+        return db_query(&statement, ret, DB_TEXT(hint), DB_INT(age_ms));
+}
+
+struct db_query operation_waiting(int64_t age_ms, struct vm_list *ret)
+{
+        static const struct db_statement statement = {
+                .name = "operation_waiting",
+                .sql = "select id, kind from operations where state = 'queued'"
+                       " and created_at < now() - make_interval(secs => $1::float8 / 1000.0) order by id",
+                .rows = DB_MANY,
+                .decode = decode_append,
+                .idempotent = true,
+        };
+        return db_query(&statement, ret, DB_INT(age_ms));
+}
+
+struct db_query audit_add(const char *who, const char *action, const char *detail, const char *request_key,
+                          struct flag_answer *ret)
+{
+        static const struct db_statement statement = {
+                .name = "audit_add",
+                .sql = "with added as (insert into audit (who, action, detail, request_key) values ($1, $2, $3::jsonb, "
+                       "$4)"
+                       "   on conflict (request_key) do nothing returning 1) select exists (select 1 from added)",
+                .rows = DB_ONE,
+                .decode = decode_flag,
+        };
+        return db_query(&statement, ret, DB_TEXT(who), DB_TEXT(action), DB_TEXT(detail), DB_TEXT(request_key));
+}

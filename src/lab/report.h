@@ -1,0 +1,32 @@
+/*
+ * What VMs say of themselves: status, in-use, GPU health, metrics, heartbeats, an open wait. Each is an item of a
+ * batch, so that everything that arrives in one turn of the loop is one statement, its rows locked in the order of
+ * their names. Every word counts as "seen" and ends a silence; no word changes the seat.
+ */
+#pragma once
+
+#include "db/batch.h"
+#include "db/db.h"
+
+struct report_answer {
+        bool found; /* the VM exists: its word is committed */
+};
+
+/* Items of the kinds below, made from checked values. */
+json_t *report_status(const char *hostname, const char *status);
+json_t *report_in_use(const char *hostname, bool in_use);
+enum health { HEALTH_UNHEALTHY, HEALTH_HEALTHY, HEALTH_NO_GPU };
+json_t *report_health(const char *hostname, enum health health);
+/* An open wait or any other sign of life: only "seen". */
+json_t *report_seen(const char *hostname);
+/* `boot_id` may be NULL; `generation` and `uptime` negative when not said. */
+json_t *report_heartbeat(const char *hostname, const char *boot_id, int64_t generation, double uptime);
+extern const struct batch_kind report_kind;
+
+/* `metrics`: checked members, merged into what is there (taken over). */
+json_t *report_metrics(const char *hostname, json_t *metrics);
+extern const struct batch_kind metrics_kind;
+
+/* Checks metrics as they came: known times become ISO 8601 texts, known durations numbers, unknown keys are kept. A new
+ * object in *ret. -EINVAL with a sentence for a known key with a nonsense value. */
+int metrics_check(const json_t *body, json_t **ret, struct error *error);

@@ -1,0 +1,33 @@
+/*
+ * A seat: the e-mail of one person on one VM, and a generation that grows with every claim and release. A claim is ONE
+ * statement under two unique indexes; 23505 means that somebody with the same e-mail was faster: it is run again and
+ * finds that seat.
+ */
+#pragma once
+
+#include "db/db.h"
+#include "lab/vm.h"
+
+struct seat {
+        bool found;
+        bool returning; /* it was theirs already */
+        bool more;      /* not found, but claimable ones exist that others hold for this moment: ask again */
+        char hostname[256];
+        char *email; /* owned: seat_deinit */
+        char *command;
+        char pin[11];
+        int64_t generation;
+        char status[51]; /* of the machine, as shown */
+        bool unhealthy;
+};
+
+void seat_deinit(struct seat *seat);
+
+/* `email` and `command` as participant_*() gave them; `pin` is used only for a new seat. */
+struct db_query seat_claim(const char *email, const char *command, const char *pin, struct seat *ret);
+
+/* What a waiting VM looks at: found says that the VM exists, `email` that its seat is held. */
+struct db_query seat_assignment(const char *hostname, struct seat *ret);
+
+/* Takes the seat away: *ret.yes says whether there was one. */
+struct db_query seat_release(const char *hostname, struct flag_answer *ret);

@@ -1,0 +1,290 @@
+/*
+ * Every statement about VM rows as a whole. `status` as shown to people is computed in one place (SHOWN): a held seat
+ * whose machine runs is "assigned".
+ */
+#include "lab/vm.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "lab/sql.h"
+
+static int decode_append(const struct db_row *row, void *receiver, struct error *error _unused_)
+{
+        struct vm_list *list = receiver;
+        json_array_append_new(list->array, db_object(row));
+        return 0;
+}
+
+static int decode_flag(const struct db_row *row, void *receiver, struct error *error _unused_)
+{
+        ((struct flag_answer *)receiver)->yes = db_bool(row, 0);
+        return 0;
+}
+
+static int decode_count(const struct db_row *row, void *receiver, struct error *error _unused_)
+{
+        ((struct count_answer *)receiver)->count = db_int(row, 0);
+        return 0;
+}
+
+static int decode_text(const struct db_row *row, void *receiver, struct error *error _unused_)
+{
+        str_replace(&((struct text_answer *)receiver)->text, db_text(row, 0));
+        return 0;
+}
+
+static int decode_object(const struct db_row *row, void *receiver, struct error *error _unused_)
+{
+        struct json_answer *answer = receiver;
+        json_decref(answer->value);
+        answer->value = db_object(row);
+        return 0;
+}
+
+static int decode_brief(const struct db_row *row, void *receiver, struct error *error _unused_)
+{
+        struct vm_brief *brief = receiver;
+        brief->found = true;
+        snprintf(brief->status, sizeof brief->status, "%s", db_text(row, 0));
+        brief->has_token = !db_null(row, 1);
+        snprintf(brief->token_hash, sizeof brief->token_hash, "%s", brief->has_token ? db_text(row, 1) : "");
+        brief->has_logs = db_bool(row, 2);
+        brief->held = db_bool(row, 3);
+        return 0;
+}
+
+struct db_query vm_brief(const char *hostname, struct vm_brief *ret)
+{
+        static const struct db_statement statement = {
+                .name = "vm_brief",
+                .sql = "select " SHOWN(
+                        "v") ", v.token_hash,"
+                             "       exists (select 1 from vm_log_heads h where h.vm_id = v.id), v.email is not null"
+                             "  from vms v where v.hostname = $1",
+                .rows = DB_MAYBE,
+                .decode = decode_brief,
+                .idempotent = true,
+        };
+        return db_query(&statement, ret, DB_TEXT(hostname));
+}
+
+struct db_query vm_statuses(struct vm_list *ret)
+{
+        static const struct db_statement statement = {
+                .name = "vm_statuses",
+                .sql = "select v.hostname, " SHOWN("v") " as status from vms v order by v.created_at, v.id",
+                .rows = DB_MANY,
+                .decode = decode_append,
+                .idempotent = true,
+        };
+        return db_query_none(&statement, ret);
+}
+
+struct db_query vm_rows(const char *hostname, struct vm_list *ret)
+{
+        static const struct db_statement statement = {
+                .name = "vm_rows",
+                .sql = "select " VM_COLUMNS " from vms v left join vm_presence p on p.vm_id = v.id"
+                       " where $1::text is null or v.hostname = $1 order by v.created_at, v.id",
+                .rows = DB_MANY,
+                .decode = decode_append,
+                .idempotent = true,
+        };
+        return db_query(&statement, ret, DB_TEXT(hostname));
+}
+
+struct db_query vm_changes(const char *horizon, struct vm_list *ret)
+{
+        static const struct db_statement statement = {
+                .name = "vm_changes",
+                .sql = "select to_jsonb(r) as row from ("
+                       "  select false as gone, " VM_COLUMNS " from vms v left join vm_presence p on p.vm_id = v.id"
+                       "   where v.changed_xid >= $1::xid8) r"
+                       " union all"
+                       " select jsonb_build_object('gone', true, 'hostname', t.hostname) from retired_hostnames t"
+                       "  where t.changed_xid >= $1::xid8 and not exists (select 1 from vms v where v.hostname = "
+                       "t.hostname)",
+                .rows = DB_MANY,
+                .decode = decode_append,
+                .idempotent = true,
+        };
+        return db_query(&statement, ret, DB_TEXT(horizon));
+}
+
+struct db_query vm_horizon(struct text_answer *ret)
+{
+        static const struct db_statement statement = {
+                .name = "vm_horizon",
+                .sql = "select pg_snapshot_xmin(pg_current_snapshot())::text",
+                .rows = DB_ONE,
+                .decode = decode_text,
+                .idempotent = true,
+        };
+        return db_query_none(&statement, ret);
+}
+
+struct db_query vm_claimable(struct count_answer *ret)
+{
+        static const struct db_statement statement = {
+                .name = "vm_claimable",
+                .sql = "select count(*) from vms v left join vm_presence p on p.vm_id = v.id where " CLAIMABLE("v",
+                                                                                                               "p"),
+                .rows = DB_ONE,
+                .decode = decode_count,
+                .idempotent = true,
+        };
+        return db_query_none(&statement, ret);
+}
+
+struct db_query vm_counts(struct json_answer *ret)
+{
+        static const struct db_statement statement = {
+                .name = "vm_counts",
+                .sql = "select count(*) as total,"
+                       "       count(*) filter (where " CLAIMABLE(
+                               "v", "p") ") as claimable,"
+                                         "       count(*) filter (where v.email is not null) as assigned,"
+                                         "       count(*) filter (where v.status = 'initializing') as initializing,"
+                                         "       count(*) filter (where v.status = 'error') as error,"
+                                         "       count(*) filter (where v.status = 'unknown') as unknown"
+                                         "  from vms v left join vm_presence p on p.vm_id = v.id",
+                .rows = DB_ONE,
+                .decode = decode_object,
+                .idempotent = true,
+        };
+        return db_query_none(&statement, ret);
+}
+
+struct db_query vm_introduce(const char *hostname, struct flag_answer *ret)
+{
+        static const struct db_statement statement = {
+                .name = "vm_introduce",
+                .sql = "with made as (insert into vms (hostname, status) select $1, 'initializing'"
+                       "   where not exists (select 1 from retired_hostnames where hostname = $1)"
+                       "   on conflict (hostname) do nothing)"
+                       " select not exists (select 1 from retired_hostnames where hostname = $1)",
+                .rows = DB_ONE,
+                .decode = decode_flag,
+                .idempotent = true,
+        };
+        return db_query(&statement, ret, DB_TEXT(hostname));
+}
+
+struct db_query vm_silence(void)
+{
+        static const struct db_statement statement = {
+                .name = "vm_silence",
+                .sql = "update vms v set status = 'unknown' from (select v.id from vms v join vm_presence p on p.vm_id "
+                       "= v.id"
+                       "   where v.status <> 'unknown' and p.heartbeat_at is not null"
+                       "     and p.last_seen < now() - interval '" SILENCE_SECONDS " seconds'"
+                       "   order by v.hostname for update of v skip locked) s where v.id = s.id",
+                .rows = DB_NO_ROWS,
+                .idempotent = true,
+        };
+        return db_query_none(&statement, NULL);
+}
+
+struct db_query vm_inventory(struct vm_list *ret)
+{
+        static const struct db_statement statement = {
+                .name = "vm_inventory",
+                .sql = "select hostname, status, needs_reset, launched from vms order by created_at, id",
+                .rows = DB_MANY,
+                .decode = decode_append,
+                .idempotent = true,
+        };
+        return db_query_none(&statement, ret);
+}
+
+struct db_query vm_name(const char *hostname, const char *token_hash, struct flag_answer *ret)
+{
+        static const struct db_statement statement = {
+                .name = "vm_name",
+                .sql = "with forgotten as (delete from retired_hostnames where hostname = $1),"
+                       " made as (insert into vms (hostname, status, token_hash, launched) values ($1, 'initializing', "
+                       "$2, true)"
+                       "   on conflict (hostname) do nothing returning 1)"
+                       " select exists (select 1 from made)",
+                .rows = DB_ONE,
+                .decode = decode_flag,
+        };
+        return db_query(&statement, ret, DB_TEXT(hostname), DB_TEXT(token_hash));
+}
+
+struct db_query vm_made(const char *hostname, double started, double ended)
+{
+        static const struct db_statement statement = {
+                .name = "vm_made",
+                .sql = "update vms set terraform_timing_start = to_timestamp($2), terraform_timing_end = "
+                       "to_timestamp($3),"
+                       "   terraform_timing_seconds = round(($3::float8 - $2::float8)::numeric, 3),"
+                       "   total_startup_time_seconds = " TOTAL_TIME(
+                               "metrics", "round(($3::float8 - $2::float8)::numeric, 3)") " where hostname = $1",
+                .rows = DB_NO_ROWS,
+                .idempotent = true,
+        };
+        return db_query(&statement, NULL, DB_TEXT(hostname), DB_DOUBLE(started), DB_DOUBLE(ended));
+}
+
+struct db_query vm_unname(const char *hostname)
+{
+        static const struct db_statement statement = {
+                .name = "vm_unname",
+                .sql = "delete from vms where hostname = $1",
+                .rows = DB_NO_ROWS,
+                .idempotent = true,
+        };
+        return db_query(&statement, NULL, DB_TEXT(hostname));
+}
+
+struct db_query vm_retire(const char *hostname, struct vm_list *ret)
+{
+        static const struct db_statement statement = {
+                .name = "vm_retire",
+                .sql = "with went as (delete from vms where $1::text is null or hostname = $1 returning hostname, "
+                       "launched),"
+                       " kept as (insert into retired_hostnames (hostname) select hostname from went"
+                       "   on conflict (hostname) do update set retired_at = now(), changed_xid = pg_current_xact_id())"
+                       " select hostname, launched from went order by hostname",
+                .rows = DB_MANY,
+                .decode = decode_append,
+        };
+        return db_query(&statement, ret, DB_TEXT(hostname));
+}
+
+struct db_query vm_missing(const char *hostname)
+{
+        static const struct db_statement statement = {
+                .name = "vm_missing",
+                .sql = "update vms set status = 'unknown', in_use = false where hostname = $1 and status <> 'unknown'",
+                .rows = DB_NO_ROWS,
+                .idempotent = true,
+        };
+        return db_query(&statement, NULL, DB_TEXT(hostname));
+}
+
+struct db_query vm_new_token(const char *hostname, const char *token_hash)
+{
+        static const struct db_statement statement = {
+                .name = "vm_new_token",
+                .sql = "update vms set token_hash = $2, status = 'initializing', reported_status = null, in_use = "
+                       "false,"
+                       "   metrics = '{}', total_startup_time_seconds = null where hostname = $1",
+                .rows = DB_NO_ROWS,
+                .idempotent = true,
+        };
+        return db_query(&statement, NULL, DB_TEXT(hostname), DB_TEXT(token_hash));
+}
+
+struct db_query vm_reset_done(const char *hostname)
+{
+        static const struct db_statement statement = {
+                .name = "vm_reset_done",
+                .sql = "update vms set needs_reset = false where hostname = $1",
+                .rows = DB_NO_ROWS,
+                .idempotent = true,
+        };
+        return db_query(&statement, NULL, DB_TEXT(hostname));
+}

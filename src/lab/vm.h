@@ -1,0 +1,77 @@
+/*
+ * Client VMs as rows: looking at them, making one known, forgetting all. The life of a VM is told in lab/life.h, the
+ * claim and release of its seat in lab/seat.h, what it reports in lab/report.h.
+ */
+#pragma once
+
+#include "db/db.h"
+
+/* A heartbeat older than this is a silence (contract, "The life of a VM"). */
+#define SILENCE_SECONDS "90"
+
+struct vm_brief {
+        bool found;
+        bool has_token;
+        char status[51]; /* as shown */
+        char token_hash[65];
+        bool has_logs;
+        bool held;
+};
+
+/* One VM by name: does it exist, what is its status and its secret's hash. */
+struct db_query vm_brief(const char *hostname, struct vm_brief *ret);
+
+/* Receiver of the lists: an array that rows are appended to. Made by the caller. */
+struct vm_list {
+        json_t *array;
+};
+
+/* [{"hostname","status"}] by name, as the specification's GET /api/vm-status. */
+struct db_query vm_statuses(struct vm_list *ret);
+/* Whole rows with our columns, for administrators; `hostname` NULL: all. */
+struct db_query vm_rows(const char *hostname, struct vm_list *ret);
+/* Rows that changed since the transaction id `horizon`, and names that went, {"gone": true, "hostname"}. */
+struct db_query vm_changes(const char *horizon, struct vm_list *ret);
+
+struct text_answer {
+        char *text; /* owned by the receiver's owner */
+};
+/* The horizon before which everything is visible: text of an xid8. */
+struct db_query vm_horizon(struct text_answer *ret);
+
+struct count_answer {
+        int64_t count;
+};
+/* Seats that could be claimed at this moment. */
+struct db_query vm_claimable(struct count_answer *ret);
+
+struct json_answer {
+        json_t *value; /* owned by the receiver's owner */
+};
+/* {"total","claimable","assigned","initializing","error","unknown"} */
+struct db_query vm_counts(struct json_answer *ret);
+
+struct flag_answer {
+        bool yes;
+};
+/* A word from an unknown machine when client_auth is `open`: makes its row unless its name is retired. */
+struct db_query vm_introduce(const char *hostname, struct flag_answer *ret);
+
+/* VMs that send heartbeats and have been silent too long become `unknown`. */
+struct db_query vm_silence(void);
+
+/* For the runner: rows as [{"hostname","status","needs_reset","launched"}]. */
+struct db_query vm_inventory(struct vm_list *ret);
+/* Launch names a VM: its row, with its secret's hash, before the machine boots. */
+struct db_query vm_name(const char *hostname, const char *token_hash, struct flag_answer *ret);
+/* Times of its making, real seconds since 1970. */
+struct db_query vm_made(const char *hostname, double started, double ended);
+/* The machine could not be made: the row goes again (its name is not retired). */
+struct db_query vm_unname(const char *hostname);
+/* After the machines are gone: rows go, names are remembered. `hostname` NULL: all. */
+struct db_query vm_retire(const char *hostname, struct vm_list *ret);
+/* Its provider has it no more, or not running. */
+struct db_query vm_missing(const char *hostname);
+/* A released VM gets a new secret before it is made fresh, and is free again once it is. */
+struct db_query vm_new_token(const char *hostname, const char *token_hash);
+struct db_query vm_reset_done(const char *hostname);
