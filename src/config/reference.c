@@ -4,7 +4,7 @@
 #include "config/value.h"
 
 static const char intro[] =
-        "<!-- Printed from src/config/keys.def; a test compares. `make docs` writes it again. -->\n"
+        "<!-- Printed from src/config/keys.def. tests/unit/config/test_reference.c compares. -->\n"
         "# Configuration\n\n"
         "Every setting has a default: an empty file, and no file at all, are valid. Values come from four places, "
         "later\n"

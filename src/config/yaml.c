@@ -14,7 +14,8 @@
 #define NODES_MAX 5000
 
 struct reader {
-        const char *label;
+        const char *label, *data;
+        size_t len;
         struct fy_parser *parser;
         struct fy_event *event; /* the one that was read last */
         struct buf *problems;
@@ -33,17 +34,23 @@ static void problem_at(struct reader *reader, int line, int column, const char *
         config_problem(reader->problems, place, "%s", sentence);
 }
 
-static void mark(struct fy_event *event, int *line, int *column)
+/* Where the present event begins; libfyaml may leave the opening quote of a scalar out. */
+static void mark(struct reader *reader, int *line, int *column)
 {
-        const struct fy_mark *start = fy_event_start_mark(event);
+        const struct fy_mark *start = fy_event_start_mark(reader->event);
         *line = start ? start->line + 1 : 1;
         *column = start ? start->column + 1 : 1;
+        bool scalar = start && reader->event->type == FYET_SCALAR && start->input_pos > 0;
+        enum fy_node_style style = scalar ? fy_event_get_node_style(reader->event) : FYNS_ANY;
+        char quote = style == FYNS_SINGLE_QUOTED ? '\'' : style == FYNS_DOUBLE_QUOTED ? '"' : '\0';
+        if (quote && start->input_pos <= reader->len && reader->data[start->input_pos - 1] == quote)
+                --*column;
 }
 
 static void problem_here(struct reader *reader, const char *sentence)
 {
         int line, column;
-        mark(reader->event, &line, &column);
+        mark(reader, &line, &column);
         problem_at(reader, line, column, "%s", sentence);
 }
 
@@ -136,7 +143,7 @@ static void check_key(struct reader *reader, const struct yaml_node *map, const 
 static void read_key(struct reader *reader, struct yaml_node *map, struct yaml_node *item)
 {
         struct yaml_node key = {.kind = YAML_NULL};
-        mark(reader->event, &item->key_line, &item->key_column);
+        mark(reader, &item->key_line, &item->key_column);
         if (reader->event->type != FYET_SCALAR) {
                 stop(reader, "a key must be a plain text");
                 return;
@@ -163,7 +170,7 @@ static void read_node(struct reader *reader, struct yaml_node *node, int depth)
 {
         if (reader->broken)
                 return;
-        mark(reader->event, &node->line, &node->column);
+        mark(reader, &node->line, &node->column);
         if (depth >= DEPTH_MAX && reader->event->type != FYET_SCALAR && reader->event->type != FYET_ALIAS) {
                 stop(reader, "the file is nested too deeply here");
                 return;
@@ -242,7 +249,8 @@ void yaml_read(const char *label, const char *data, size_t len, struct yaml_node
         struct fy_diag *diag = fy_diag_create(&diag_cfg);
         fy_diag_set_collect_errors(diag, true);
         const struct fy_parse_cfg cfg = {.flags = FYPCF_QUIET | FYPCF_JSON_NONE, .diag = diag};
-        struct reader reader = {.label = label, .problems = problems, .parser = fy_parser_create(&cfg)};
+        struct reader reader = {
+                .label = label, .data = data, .len = len, .problems = problems, .parser = fy_parser_create(&cfg)};
         if (len && reader.parser && fy_parser_set_string(reader.parser, data, len) == 0)
                 read_stream(&reader, root);
         if (fy_diag_got_error(diag))
