@@ -427,7 +427,9 @@ class Lab:
         return self.config.get("db", {}).get("table_name", "vms")
 
     def add_vm(self, hostname, status="available", **columns):
-        """A client VM that exists as a row only: what API tests need, without a sandbox."""
+        """A client VM that exists as a row only: what API tests need, without a sandbox. With an e-mail it is a taken seat."""
+        if columns.get("email"):
+            columns = {"crd_command": CRD, "pin": "123456", "generation": 1, **columns}
         columns = {"hostname": hostname, "status": status, **columns}
         names = ", ".join('"%s"' % name for name in columns)
         marks = ", ".join("%s" for _ in columns)

@@ -82,8 +82,8 @@ def epoll_loop():
 
 def fill(lab):
     """The VMs that reads and telemetry name, taken by somebody, and a pool that no claim of this run can empty."""
-    lab.sql("insert into vms (hostname, status, email, generation) select 'vm-' || n, 'running', 'seat' || n || '@example.org', 1 "
-            "from generate_series(0, %s) n" % (VMS - 1))
+    lab.sql("insert into vms (hostname, status, email, crd_command, pin, generation) select 'vm-' || n, 'running', "
+            "'seat' || n || '@example.org', %%s, '123456', 1 from generate_series(0, %d) n" % (VMS - 1), CRD)
     lab.sql("insert into vms (hostname, status) select 'pool-' || n, 'available' from generate_series(1, 60000) n")
     lab.sql("analyze vms")
 
