@@ -7,6 +7,8 @@
 #include "config/value.h"
 
 void config_take_file(struct config *config, const struct config_input *input, struct buf *problems);
+/* The text of a file that is called `label` in problems. */
+void config_take_text(struct config *config, const char *label, const char *text, size_t len, struct buf *problems);
 void config_take_environment(struct config *config, const char *const *environment, struct buf *problems);
 void config_take_flags(struct config *config, const struct config_input *input, struct buf *problems);
 

@@ -141,13 +141,11 @@ static int read_file(const char *path, struct buf *text, struct buf *problems)
         return 0;
 }
 
-static void take_text(struct config *config, const char *path, const struct buf *text, struct buf *problems)
+void config_take_text(struct config *config, const char *label, const char *text, size_t len, struct buf *problems)
 {
-        char absolute[PATH_MAX];
-        str_replace(&config->file, realpath(path, absolute) ? absolute : path);
         struct yaml_node root;
-        yaml_read(path, buf_str(text), text->len, &root, problems);
-        take_root(&(struct file_layer){config, path, problems}, &root);
+        yaml_read(label, text, len, &root, problems);
+        take_root(&(struct file_layer){config, label, problems}, &root);
         yaml_free(&root);
 }
 
@@ -160,8 +158,11 @@ void config_take_file(struct config *config, const struct config_input *input, s
                 int r = read_file(places[i], &text, problems);
                 if (r == -ENOENT)
                         continue;
-                if (r == 0)
-                        take_text(config, places[i], &text, problems);
+                if (r < 0)
+                        return;
+                char absolute[PATH_MAX];
+                str_replace(&config->file, realpath(places[i], absolute) ? absolute : places[i]);
+                config_take_text(config, places[i], buf_str(&text), text.len, problems);
                 return;
         }
         if (input->file)
