@@ -78,27 +78,27 @@ static void read_target(const PQconninfoOption *list, struct target *target)
 {
         for (const PQconninfoOption *option = list; option->keyword; option++) {
                 if (strcmp(option->keyword, "user") == 0)
-                        target->user = option->val;
+                        target->user = str_or(option->val, "");
                 else if (strcmp(option->keyword, "password") == 0)
-                        target->password = option->val;
+                        target->password = str_or(option->val, "");
                 else if (strcmp(option->keyword, "dbname") == 0)
-                        target->dbname = option->val;
+                        target->dbname = str_or(option->val, "");
         }
 }
 
-static int check_target(const struct target *target, struct error *error)
+/* Why no SQL can be made of it, or NULL. */
+static const char *target_fault(const struct target *target)
 {
-        if (!target->user || !*target->user)
-                return error_set(error, -EINVAL, "the configuration names no database user (db.user, or in db.url)");
-        if (!target->dbname || !*target->dbname)
-                return error_set(error, -EINVAL, "the configuration names no database (db.dbname, or in db.url)");
-        if (!target->password || !*target->password)
-                return error_set(error, -EINVAL,
-                                 "the configuration has no password for the role: set db.password, LABLINK_DB_PASSWORD "
-                                 "or LABLINK_DB_PASSWORD_FILE");
+        if (!*target->user)
+                return "the configuration names no database user (db.user, or in db.url)";
+        if (!*target->dbname)
+                return "the configuration names no database (db.dbname, or in db.url)";
+        if (!*target->password)
+                return "the configuration has no password for the role: set db.password, LABLINK_DB_PASSWORD or "
+                       "LABLINK_DB_PASSWORD_FILE";
         if (str_starts(target->password, "PLACEHOLDER_"))
-                return error_set(error, -EINVAL, "db.password is still the placeholder: choose a password first");
-        return 0;
+                return "db.password is still the placeholder: choose a password first";
+        return NULL;
 }
 
 static int generate(const struct config *config, struct error *error)
@@ -111,10 +111,11 @@ static int generate(const struct config *config, struct error *error)
                 PQfreemem(message); /* not shown: it may hold the password */
                 return -EINVAL;
         }
-        struct target target = {0};
+        struct target target = {.user = "", .password = "", .dbname = ""};
         read_target(list, &target);
-        int r = check_target(&target, error);
-        if (r == 0)
+        const char *fault = target_fault(&target);
+        int r = fault ? error_set(error, -EINVAL, "%s", fault) : 0;
+        if (!fault)
                 print_sql(&target);
         PQconninfoFree(list);
         return r;
