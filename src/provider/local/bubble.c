@@ -54,8 +54,10 @@ static void add_own_places(struct args *args, const struct provider *p)
         add(args, "--perms", "0755", "--size", "67108864", "--tmpfs", "/run");
         add(args, "--bind", STAGE_DIR "/etc", "/etc", "--bind", STAGE_DIR "/var", "/var");
         add(args, "--bind", STAGE_DIR "/opt", "/opt", "--ro-bind", STAGE_DIR "/agent", "/opt/lablink");
-        add(args, "--bind", STAGE_DIR "/home", "/home/client", "--perms", "0700", "--dir", "/root");
-        add(args, "--dir", "/mnt", "--dir", "/srv", "--dir", "/run/user");
+        add(args, "--perms", "0755", "--dir", "/home", "--bind", STAGE_DIR "/home", "/home/client", "--perms", "0700",
+            "--dir", "/root");
+        add(args, "--perms", "0755", "--dir", "/mnt", "--perms", "0755", "--dir", "/srv", "--perms", "0755", "--dir",
+            "/run/user");
         add(args, "--ro-bind", STAGE_DIR "/allocator", "/run/lablink");
         add(args, "--ro-bind", STAGE_DIR "/secret", "/run/lablink-client");
 }

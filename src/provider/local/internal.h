@@ -67,7 +67,6 @@ int layout_wipe(struct provider *p, const char *name, struct error *error);
 struct stage {
         struct provider *provider;
         const struct local_vm *vm;
-        int vm_dir, socket_dir;
 };
 #define STAGE_DIR "/tmp" /* where the mounts are prepared, in a mount namespace of its own */
 int stage_build(const struct stage *stage, struct error *error);

@@ -29,7 +29,7 @@
 #define SAID_MAX 8192
 
 /* What bubblewrap and the boot script find as their descriptors. */
-enum { FD_GO = 0, FD_UP = 1, FD_UP_TOO = 2, FD_VM_DIR = BUBBLE_ALIVE + 1, FD_SOCKETS };
+enum { FD_GO = 0, FD_UP = 1, FD_UP_TOO = 2 };
 
 int await_word(int fd, const char *word, int64_t wait_ms, struct buf *said)
 {
@@ -94,46 +94,36 @@ int process_kill(const struct process_identity *identity, int64_t wait_ms)
 }
 
 struct boot { /* what one start holds open */
-        int vm_dir, sockets;
         int go[2], up[2], info[2], alive[2];
 };
 
 static void boot_close(struct boot *boot)
 {
-        int fds[] = {boot->vm_dir, boot->sockets, boot->go[0],   boot->go[1],    boot->up[0],
-                     boot->up[1],  boot->info[0], boot->info[1], boot->alive[0], boot->alive[1]};
-        for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
-                closep(&fds[i]);
+        int *pairs[] = {boot->go, boot->up, boot->info, boot->alive};
+        for (size_t i = 0; i < ARRAY_SIZE(pairs); i++) {
+                closep(&pairs[i][0]);
+                closep(&pairs[i][1]);
+        }
 }
 #define _cleanup_boot_ _cleanup_(boot_close)
-#define BOOT_NULL ((struct boot){-1, -1, {-1, -1}, {-1, -1}, {-1, -1}, {-1, -1}})
+#define BOOT_NULL ((struct boot){{-1, -1}, {-1, -1}, {-1, -1}, {-1, -1}})
 
-static int boot_open(struct provider *p, const char *name, struct boot *boot, struct error *error)
+static int boot_open(struct boot *boot, struct error *error)
 {
-        int r = layout_open(p, name, &boot->vm_dir, error);
-        if (r < 0)
-                return r;
-        boot->sockets = open(p->socket_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (boot->sockets < 0)
-                return error_errno(error, errno, "cannot open %s", p->socket_dir);
         if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, boot->go) < 0 || pipe2(boot->up, O_CLOEXEC) < 0 ||
             pipe2(boot->info, O_CLOEXEC) < 0 || pipe2(boot->alive, O_CLOEXEC) < 0)
                 return error_errno(error, errno, "cannot make pipes");
         return 0;
 }
 
-/* In the child, as host root. The two directories are closed again: an open one inside would be a way out. */
+/* In the child, as host root. */
 static int prepare(void *userdata, struct error *error)
 {
         const struct stage *stage = userdata;
         int r = cgroup_join(stage->provider, stage->vm->name, error);
         if (r == 0)
                 r = cgroup_limit_process(stage->provider, error);
-        if (r == 0)
-                r = stage_build(stage, error);
-        close(stage->vm_dir);
-        close(stage->socket_dir);
-        return r;
+        return r < 0 ? r : stage_build(stage, error);
 }
 
 static void drop(int *fd)
@@ -145,14 +135,14 @@ static void drop(int *fd)
 static int spawn_bubblewrap(struct provider *p, struct local_vm *vm, struct boot *boot,
                             struct process_identity *ret_monitor, struct error *error)
 {
-        const struct spawn_fd fds[] = {
-                {boot->go[0], FD_GO},         {boot->up[1], FD_UP},           {boot->up[1], FD_UP_TOO},
-                {boot->info[1], BUBBLE_INFO}, {boot->alive[1], BUBBLE_ALIVE}, {boot->vm_dir, FD_VM_DIR},
-                {boot->sockets, FD_SOCKETS},
-        };
+        const struct spawn_fd fds[] = {{boot->go[0], FD_GO},
+                                       {boot->up[1], FD_UP},
+                                       {boot->up[1], FD_UP_TOO},
+                                       {boot->info[1], BUBBLE_INFO},
+                                       {boot->alive[1], BUBBLE_ALIVE}};
         _cleanup_args_ struct args args = {0};
         _cleanup_strv_ char **env = bubble_environment(p, vm);
-        struct stage stage = {.provider = p, .vm = vm, .vm_dir = FD_VM_DIR, .socket_dir = FD_SOCKETS};
+        struct stage stage = {.provider = p, .vm = vm};
         bubble_args(&args, p, vm);
         struct spawn_spec spec = {
                 .argv = args.list,
@@ -210,7 +200,7 @@ int sandbox_start(struct provider *p, struct local_vm *vm, const struct provider
         vm->init = (struct process_identity){0};
         int r = cgroup_make(p, vm->name, error);
         if (r == 0)
-                r = boot_open(p, vm->name, &boot, error);
+                r = boot_open(&boot, error);
         if (r == 0)
                 r = spawn_bubblewrap(p, vm, &boot, &monitor, error);
         if (r == 0)

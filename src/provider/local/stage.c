@@ -83,12 +83,27 @@ static int make_owned(const char *path, mode_t mode, uid_t owner, struct error *
         return 0;
 }
 
-static int own_mounts(struct error *error)
+/* The places to bind are opened in the new namespace, where they can be bound from, and before the stage hides /tmp. */
+struct sources {
+        int vm, socket_dir;
+};
+
+static void sources_close(struct sources *sources)
 {
-        if (unshare(CLONE_NEWNS) < 0)
+        closep(&sources->vm);
+        closep(&sources->socket_dir);
+}
+
+static int own_mounts(const struct stage *stage, struct sources *sources, struct error *error)
+{
+        if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
                 return fail(error, "mount namespace");
-        if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
-                return fail(error, "mount namespace");
+        int r = layout_open(stage->provider, stage->vm->name, &sources->vm, error);
+        if (r < 0)
+                return r;
+        sources->socket_dir = open(stage->provider->socket_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (sources->socket_dir < 0)
+                return fail(error, "way to the allocator");
         if (mount("lablink", STAGE_DIR, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=16m") < 0)
                 return fail(error, "stage");
         return 0;
@@ -218,10 +233,10 @@ static int make_secret(const struct stage *stage, struct error *error)
 }
 
 /* The directory, not the socket: a restarted allocator makes a new socket in it. */
-static int bind_allocator(const struct stage *stage, struct error *error)
+static int bind_allocator(int socket_dir, struct error *error)
 {
         char source[64];
-        snprintf(source, sizeof source, "/proc/self/fd/%d", stage->socket_dir);
+        snprintf(source, sizeof source, "/proc/self/fd/%d", socket_dir);
         if (mkdir(STAGE_DIR "/allocator", 0755) < 0 || mount(source, STAGE_DIR "/allocator", NULL, MS_BIND, NULL) < 0)
                 return fail(error, "way to the allocator");
         return 0;
@@ -230,11 +245,12 @@ static int bind_allocator(const struct stage *stage, struct error *error)
 int stage_build(const struct stage *stage, struct error *error)
 {
         static const char *const bound[] = {"home", "opt", "var", "agent"};
-        int r = own_mounts(error);
+        _cleanup_(sources_close) struct sources sources = {-1, -1};
+        int r = own_mounts(stage, &sources, error);
         for (size_t i = 0; r == 0 && i < ARRAY_SIZE(bound); i++)
-                r = bind_child(stage->vm_dir, bound[i], error);
+                r = bind_child(sources.vm, bound[i], error);
         if (r == 0)
-                r = bind_allocator(stage, error);
+                r = bind_allocator(sources.socket_dir, error);
         if (r == 0)
                 r = make_secret(stage, error);
         return r < 0 ? r : make_etc(stage, error);
