@@ -10,6 +10,7 @@ does and demands that it ended well, that no sanitizer complained and that nothi
 cgroup or network namespace. LABLINK_BUILD names the directory of the programs (default: build/).
 """
 
+import concurrent.futures
 import contextlib
 import json
 import os
@@ -18,8 +19,10 @@ import random
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
+import threading
 import time
 
 import psycopg
@@ -370,6 +373,11 @@ class Lab:
         """(user, password) for requests' auth=."""
         return (self.config.get("app", {}).get("admin_user", ADMIN), self.config.get("app", {}).get("admin_password") or self.password)
 
+    def admin_url(self, path):
+        """For a browser: logs in by what stands before the host."""
+        user, password = self.admin
+        return self.url.replace("http://", "http://%s:%s@" % (user, requests.utils.quote(password, safe=""))) + path
+
     def session(self):
         """Keeps connections and cookies; bypasses proxies of the tester's environment."""
         session = requests.Session()
@@ -401,6 +409,35 @@ class Lab:
 
     def post(self, path, **more):
         return self.request("POST", path, **more)
+
+    def raw(self, data, timeout=PATIENCE):
+        """Sends bytes as they are and returns all bytes until the lab closes the connection (add Connection: close)."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout) as connection:
+            connection.sendall(data if isinstance(data, bytes) else data.encode())
+            received = b""
+            while True:
+                try:
+                    part = connection.recv(65536)
+                except ConnectionResetError:
+                    return received
+                if not part:
+                    return received
+                received += part
+
+    def startup(self, hostname, **more):
+        """A VM that waits for its seat: POST /vm_startup in a thread. Returns a Future of the answer."""
+        future = concurrent.futures.Future()
+
+        def wait():
+            try:
+                with self.session() as session:
+                    future.set_result(session.post(
+                        self.url + "/vm_startup", json={"hostname": hostname, **more.pop("body", {})}, timeout=600, **more))
+            except Exception as error:  # the test sees it where it asks for the answer
+                future.set_exception(error)
+
+        threading.Thread(target=wait, daemon=True, name="startup %s" % hostname).start()
+        return future
 
     # --- database ------------------------------------------------------------------------------------------------------
 
