@@ -228,6 +228,17 @@ static void man_pair(FILE *out, const char *name, const char *arguments, const c
         fputc('\n', out);
 }
 
+static void man_verb(FILE *out, const struct verb *verb)
+{
+        man_pair(out, verb->name, verb->arguments, verb->help);
+        if (!verb->options || !verb->options->name)
+                return;
+        fputs(".RS\n", out);
+        for (const struct opt *opt = verb->options; opt->name; opt++)
+                man_option(out, opt);
+        fputs(".RE\n", out);
+}
+
 void usage_print_man(const struct usage *usage, FILE *out)
 {
         bool daemon = str_eq(usage->program, "lablink-allocator") || str_eq(usage->program, "lablink-runner") ||
@@ -252,7 +263,7 @@ void usage_print_man(const struct usage *usage, FILE *out)
         if (usage->verbs)
                 fputs(".SH COMMANDS\n", out);
         for (const struct verb *verb = usage->verbs; verb && verb->name; verb++)
-                man_pair(out, verb->name, verb->arguments, verb->help);
+                man_verb(out, verb);
         fputs(".SH OPTIONS\n", out);
         for (const struct opt *opt = usage->options; opt && opt->name; opt++)
                 man_option(out, opt);

@@ -27,6 +27,7 @@ struct verb {
         const char *name;      /* "launch", or noun and verb: "vm exec" */
         const char *arguments; /* "N", "NAME -- COMMAND..." */
         const char *help;
+        const struct opt *options; /* of this verb alone, for the manual; ends with a NULL name; may be NULL */
 };
 
 struct usage {

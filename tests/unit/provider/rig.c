@@ -30,8 +30,8 @@ void rig_open(struct rig *rig)
         assert_non_null(mkdtemp(name));
         rig->directory = xstrdup(name);
         _cleanup_free_ char *state = path_join(name, "state");
-        _cleanup_free_ char *base =
-                xasprintf("local.uid_base=%lld", 300000000LL + (long long)(getpid() % 4000) * 16 * LOCAL_IDS);
+        _cleanup_free_ char *base = xasprintf("local.uid_base=%lld",
+                                              300000000LL + (long long)(getpid() % 3000) * 16 * LOCAL_IDS);
         _cleanup_free_ char *file = path_join(name, "config.yaml");
         assert_int_equal(file_write(file, "local:\n  processes: 64\n  memory: 512M\n", 38, 0600, NULL), 0);
         const char *sets[] = {base, NULL}, *environment[] = {NULL};

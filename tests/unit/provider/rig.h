@@ -14,10 +14,10 @@
 struct rig {
         struct config *config;
         struct provider *provider;
-        char *directory;     /* everything of this test; removed at the end */
-        struct buf lines;    /* what the provider said */
+        char *directory;  /* everything of this test; removed at the end */
+        struct buf lines; /* what the provider said */
         int created;
-        int cancel_after;    /* created VMs until `cancelled` says yes; 0: never */
+        int cancel_after; /* created VMs until `cancelled` says yes; 0: never */
 };
 
 void rig_open(struct rig *rig);

@@ -1,0 +1,180 @@
+/*
+ * Starting the web process and runners. Both get the configuration through a pipe: no secret is ever an argument or in
+ * an environment. A runner has a session of its own and outlives us.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include "allocator/handover.h"
+#include "allocator/supervisor.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/process.h"
+
+/* A pipe that holds `text`, read end in *ret. A configuration fits into a pipe's buffer (grown to 1 MB). */
+static int pipe_with(const json_t *value, int *ret, struct error *error)
+{
+        _cleanup_free_ char *text = json_text(value);
+        int fds[2];
+        if (pipe2(fds, O_CLOEXEC) < 0)
+                return error_errno(error, errno, "cannot make a pipe");
+        fcntl(fds[1], F_SETPIPE_SZ, 1 << 20);
+        fcntl(fds[1], F_SETFL, O_NONBLOCK);
+        int r = fd_write_all(fds[1], text, strlen(text));
+        explicit_bzero(text, strlen(text));
+        close(fds[1]);
+        if (r < 0) {
+                close(fds[0]);
+                return error_errno(error, -r, "the configuration is too large for a pipe");
+        }
+        *ret = fds[0];
+        return 0;
+}
+
+static json_t *web_handover(struct supervisor *s)
+{
+        json_t *config = json_deep_copy(s->config_json);
+        struct stat st;
+        json_int_t owner = stat(s->state_dir, &st) == 0 ? (json_int_t)st.st_uid : (json_int_t)geteuid();
+        return json_pack("{s:o, s:s, s:s, s:s, s:I}", "config", config, "conninfo", s->conninfo, "admin_hash", s->admin_hash,
+                         "public_url", s->public_url, "owner", owner);
+}
+
+/* The web process checks against the hash; the password itself stays here. */
+static void forget_password(json_t *handover)
+{
+        json_t *config = json_object_get(handover, "config");
+        json_t *values = json_object_get(config, "values") ? json_object_get(config, "values") : config;
+        json_t *app = json_object_get(values, "app");
+        if (json_object_get(app, "admin_password"))
+                json_object_set_new(app, "admin_password", json_string(""));
+}
+
+/* Moves descriptors to the numbers of handover.h; they are above them already (dup'ed), so none is overwritten early. */
+static int place_fds(struct supervisor *s, int config_fd, int socket_fd)
+{
+        int from[] = {config_fd, socket_fd, s->listen_tcp, s->listen_admin, s->listen_vm};
+        for (size_t i = 0; i < ARRAY_SIZE(from); i++) {
+                from[i] = fcntl(from[i], F_DUPFD_CLOEXEC, 64);
+                if (from[i] < 0)
+                        return -errno;
+        }
+        for (size_t i = 0; i < ARRAY_SIZE(from); i++) {
+                int to = HANDOVER_CONFIG + (int)i;
+                if (dup3(from[i], to, O_CLOEXEC) < 0)
+                        return -errno;
+                close(from[i]);
+        }
+        return 0;
+}
+
+int spawn_web(struct supervisor *s, struct error *error)
+{
+        _cleanup_json_ json_t *handover = web_handover(s);
+        _cleanup_close_ int config_fd = -1;
+        int pair[2];
+        forget_password(handover);
+        int r = pipe_with(handover, &config_fd, error);
+        if (r < 0)
+                return r;
+        if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
+                return error_errno(error, errno, "cannot make a socket pair");
+        static const int keep[] = {HANDOVER_CONFIG, HANDOVER_SUPERVISOR, HANDOVER_TCP, HANDOVER_ADMIN, HANDOVER_VM};
+        const char *argv[] = {s->own_path, "web-process", NULL};
+        struct process_spec spec = {.argv = argv,
+                                    .cwd = "/",
+                                    .stdin_fd = PROCESS_FD_NULL,
+                                    .stdout_fd = PROCESS_FD_INHERIT,
+                                    .stderr_fd = PROCESS_FD_INHERIT,
+                                    .keep_fds = keep,
+                                    .n_keep_fds = ARRAY_SIZE(keep),
+                                    .new_session = true};
+        const char *name;
+        spec.drop_ids = web_user_ids(&spec.uid, &spec.gid, &name) == 0;
+        r = place_fds(s, config_fd, pair[1]);
+        if (r == 0)
+                r = process_spawn(&spec, &s->web, error);
+        else
+                error_errno(error, -r, "cannot hand descriptors over");
+        for (int fd = HANDOVER_CONFIG; fd <= HANDOVER_VM; fd++)
+                close(fd);
+        close(pair[1]);
+        if (r < 0) {
+                close(pair[0]);
+                return error_wrap(error, "cannot start the web process");
+        }
+        s->web_socket = pair[0];
+        s->web_started_ms = clock_ms();
+        return 0;
+}
+
+static struct runner_child *free_slot(struct supervisor *s, int64_t operation)
+{
+        struct runner_child *slot = NULL;
+        for (size_t i = 0; i < RUNNERS_MAX; i++) {
+                if (s->runners[i].pid && s->runners[i].operation == operation)
+                        return NULL;
+                if (!s->runners[i].pid)
+                        slot = &s->runners[i];
+        }
+        return slot;
+}
+
+static int start_runner(struct supervisor *s, int64_t operation, pid_t *ret, struct error *error)
+{
+        _cleanup_close_ int fd = -1;
+        _cleanup_json_ json_t *handover =
+                json_pack("{s:O, s:s}", "config", s->config_json, "conninfo", s->conninfo);
+        int r = pipe_with(handover, &fd, error);
+        if (r < 0)
+                return r;
+        char id[24], fd_text[12];
+        snprintf(id, sizeof id, "%lld", (long long)operation);
+        snprintf(fd_text, sizeof fd_text, "%d", fd);
+        const char *work[] = {s->runner_path, "--handover", fd_text, "operation", id, NULL};
+        const char *reconcile[] = {s->runner_path, "--handover", fd_text, "reconcile", NULL};
+        struct process_spec spec = {.argv = operation ? work : reconcile,
+                                    .cwd = "/",
+                                    .stdin_fd = PROCESS_FD_NULL,
+                                    .stdout_fd = PROCESS_FD_INHERIT,
+                                    .stderr_fd = PROCESS_FD_INHERIT,
+                                    .keep_fds = &fd,
+                                    .n_keep_fds = 1,
+                                    .new_session = true};
+        return process_spawn(&spec, ret, error);
+}
+
+void spawn_runner(struct supervisor *s, int64_t operation)
+{
+        _cleanup_error_ struct error error = ERROR_NULL;
+        struct runner_child *slot = free_slot(s, operation);
+        if (!slot) {
+                s->reconcile_again |= operation == 0;
+                return;
+        }
+        if (start_runner(s, operation, &slot->pid, &error) < 0) {
+                slot->pid = 0;
+                log_error("cannot start a runner: %s", error_text(&error));
+                return;
+        }
+        slot->operation = operation;
+}
+
+bool runners_at_work(struct supervisor *s)
+{
+        for (size_t i = 0; i < RUNNERS_MAX; i++)
+                if (s->runners[i].pid)
+                        return true;
+        _cleanup_free_ char *path = path_join(s->state_dir, "runner.lock");
+        int fd = -1;
+        int r = file_lock(path, 0, &fd, NULL);
+        closep(&fd);
+        return r == -EWOULDBLOCK;
+}

@@ -1,0 +1,203 @@
+/* What must stand before the first child starts: sockets, the administrator's password, the database and its schema. */
+#include <arpa/inet.h>
+#include <crypt.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <netdb.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include "allocator/supervisor.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "base/token.h"
+#include "lab/schema.h"
+
+#define BACKLOG 4096
+#define EXTERNAL_PATIENCE_MS 60000
+
+/* --- sockets ------------------------------------------------------------------------------------------------------- */
+
+static int bind_tcp(const char *address, int *ret, struct error *error)
+{
+        _cleanup_free_ char *copy = xstrdup(address);
+        char *colon = strrchr(copy, ':');
+        if (!colon)
+                return error_set(error, -EINVAL, "listen.address %s has no port", address);
+        *colon = '\0';
+        char *host = copy;
+        size_t len = strlen(host);
+        if (host[0] == '[' && len && host[len - 1] == ']') {
+                host[len - 1] = '\0';
+                host++;
+        }
+        struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV}, *found;
+        int g = getaddrinfo(host, colon + 1, &hints, &found);
+        if (g != 0)
+                return error_set(error, -EINVAL, "cannot listen on %s: %s", address, gai_strerror(g));
+        _cleanup_close_ int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        int one = 1, zero = 0;
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+        if (found->ai_family == AF_INET6)
+                setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof zero);
+        int r = bind(fd, found->ai_addr, found->ai_addrlen) < 0 || listen(fd, BACKLOG) < 0 ? -errno : 0;
+        freeaddrinfo(found);
+        if (r < 0)
+                return error_errno(error, -r, "cannot listen on %s", address);
+        *ret = STEAL_FD(fd);
+        return 0;
+}
+
+static int bind_unix(const char *path, int *ret, struct error *error)
+{
+        struct sockaddr_un address = {.sun_family = AF_UNIX};
+        if (strlen(path) >= sizeof address.sun_path)
+                return error_set(error, -ENAMETOOLONG, "the path of the socket %s is longer than %zu bytes; choose a shorter state_dir",
+                                 path, sizeof address.sun_path - 1);
+        memcpy(address.sun_path, path, strlen(path));
+        _cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        unlink(path);
+        if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || chmod(path, 0666) < 0 || listen(fd, BACKLOG) < 0)
+                return error_errno(error, errno, "cannot listen on %s", path);
+        *ret = STEAL_FD(fd);
+        return 0;
+}
+
+int prepare_sockets(struct supervisor *s, struct error *error)
+{
+        _cleanup_free_ char *run = path_join(s->state_dir, "run");
+        _cleanup_free_ char *vm_dir = path_join(run, "vm");
+        _cleanup_free_ char *admin = path_join(run, "admin.sock");
+        _cleanup_free_ char *vm = path_join(vm_dir, "allocator.sock");
+        int r = dir_make(run, 0711, error);
+        if (r == 0)
+                r = dir_make(vm_dir, 0711, error);
+        if (r == 0)
+                r = bind_tcp(s->config->listen.address, &s->listen_tcp, error);
+        if (r == 0)
+                r = bind_unix(admin, &s->listen_admin, error);
+        if (r == 0)
+                r = bind_unix(vm, &s->listen_vm, error);
+        return r;
+}
+
+/* --- the administrator's password ---------------------------------------------------------------------------------- */
+
+static int hash_password(const char *password, char **ret, struct error *error)
+{
+        if (str_starts(password, "$2b$") || str_starts(password, "$2y$")) {
+                *ret = xstrdup(password);
+                return 0;
+        }
+        char setting[CRYPT_GENSALT_OUTPUT_SIZE];
+        struct crypt_data *data = xcalloc(1, sizeof *data);
+        if (!crypt_gensalt_rn("$2b$", 12, NULL, 0, setting, sizeof setting)) {
+                free(data);
+                return error_errno(error, errno, "cannot hash the administrator's password");
+        }
+        const char *hash = crypt_r(password, setting, data);
+        int r = hash && hash[0] == '$' ? 0 : error_set(error, -EINVAL, "cannot hash the administrator's password");
+        if (r == 0)
+                *ret = xstrdup(hash);
+        explicit_bzero(data, sizeof *data);
+        free(data);
+        return r;
+}
+
+/* Made once, kept with mode 0600. */
+static int own_password(struct supervisor *s, struct error *error)
+{
+        _cleanup_free_ char *path = path_join(s->state_dir, "admin-password");
+        _cleanup_buf_ struct buf text = BUF_NULL;
+        if (file_read(path, 1024, &text, NULL) == 0) {
+                s->admin_password = str_trim(xstrdup(buf_str(&text)));
+                if (*s->admin_password)
+                        return 0;
+        }
+        free(s->admin_password);
+        s->admin_password = token_password();
+        _cleanup_free_ char *line = xasprintf("%s\n", s->admin_password);
+        return file_write(path, line, strlen(line), 0600, error);
+}
+
+int prepare_password(struct supervisor *s, struct error *error)
+{
+        const char *configured = s->config->app.admin_password;
+        s->password_made = !*configured;
+        if (!s->password_made)
+                s->admin_password = xstrdup(configured);
+        int r = s->password_made ? own_password(s, error) : 0;
+        return r < 0 ? r : hash_password(s->admin_password, &s->admin_hash, error);
+}
+
+/* --- the database -------------------------------------------------------------------------------------------------- */
+
+int web_user_ids(uid_t *ret_uid, gid_t *ret_gid, const char **ret_name)
+{
+        static const char *const names[] = {"lablink", "nobody"};
+        if (geteuid() != 0)
+                return -EPERM;
+        for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+                const struct passwd *user = getpwnam(names[i]);
+                if (!user)
+                        continue;
+                *ret_uid = user->pw_uid;
+                *ret_gid = user->pw_gid;
+                *ret_name = names[i];
+                return 0;
+        }
+        return -ENOENT;
+}
+
+static int start_cluster(struct supervisor *s, struct error *error)
+{
+        uid_t uid;
+        gid_t gid;
+        const char *peers[] = {NULL, NULL};
+        _cleanup_free_ char *directory = path_join(s->state_dir, "db");
+        web_user_ids(&uid, &gid, &peers[0]);
+        struct cluster_options options = {.directory = directory,
+                                          .peers = peers,
+                                          .dbname = s->config->db.dbname,
+                                          .role = s->config->db.user};
+        int r = cluster_start(&options, &s->cluster, error);
+        if (r < 0)
+                return error_wrap(error, "the embedded database cannot start");
+        str_replace(&s->conninfo, cluster_conninfo(s->cluster));
+        return 0;
+}
+
+static int open_patiently(struct supervisor *s, struct db **ret, struct error *error)
+{
+        int64_t deadline = clock_ms() + (config_db_embedded(s->config) ? 5000 : EXTERNAL_PATIENCE_MS);
+        for (bool told = false;; told = true) {
+                int r = db_open(s->conninfo, "lablink-supervisor", ret, error);
+                if (r == 0 || clock_ms() > deadline)
+                        return r;
+                if (!told)
+                        log_warning("%s; trying for a minute", error_text(error));
+                clock_sleep_ms(500);
+        }
+}
+
+int prepare_database(struct supervisor *s, struct error *error)
+{
+        _cleanup_db_ struct db *db = NULL;
+        int r = 0;
+        if (config_db_embedded(s->config))
+                r = start_cluster(s, error);
+        else
+                s->conninfo = config_db_conninfo(s->config);
+        if (r == 0)
+                r = open_patiently(s, &db, error);
+        if (r == 0)
+                r = schema_migrate(db, s->config, error);
+        return r;
+}

@@ -1,0 +1,291 @@
+/*
+ * The loop of the supervisor: signals, the web process's words, children that end, the postmaster that ends. Nothing
+ * here waits for anything but poll().
+ */
+#include "allocator/supervisor.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "allocator/handover.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/process.h"
+#include "base/text.h"
+
+#define WEB_STOP_MS 12000
+
+static void set_default_config_facts(struct supervisor *s)
+{
+        s->config_json = config_to_json(s->config);
+        s->public_url = config_public_url(s->config);
+}
+
+int supervisor_prepare(struct supervisor *s, struct error *error)
+{
+        s->listen_tcp = s->listen_admin = s->listen_vm = s->web_socket = s->postmaster = s->signals = s->lock_fd = -1;
+        s->state_dir = config_state_dir(s->config);
+        int r = dir_make(s->state_dir, 0711, error);
+        if (r < 0)
+                return error_wrap(error, "the state directory cannot be used");
+        _cleanup_free_ char *lock = path_join(s->state_dir, "supervisor.lock");
+        r = file_lock(lock, 0, &s->lock_fd, error);
+        if (r == -EWOULDBLOCK)
+                return error_set(error, r, "another allocator already runs with the state directory %s", s->state_dir);
+        set_default_config_facts(s);
+        if (r == 0)
+                r = prepare_sockets(s, error);
+        if (r == 0)
+                r = prepare_password(s, error);
+        if (r == 0)
+                r = prepare_database(s, error);
+        return r;
+}
+
+/* --- the postmaster ------------------------------------------------------------------------------------------------ */
+
+static void watch_postmaster(struct supervisor *s)
+{
+        closep(&s->postmaster);
+        s->postmaster = s->cluster ? (int)syscall(SYS_pidfd_open, cluster_pid(s->cluster), 0) : -1;
+}
+
+static void restart_postmaster(struct supervisor *s)
+{
+        _cleanup_error_ struct error error = ERROR_NULL;
+        struct cluster *old = STEAL(s->cluster);
+        int r = prepare_database(s, &error);
+        if (r < 0 && !s->cluster) {
+                s->cluster = old;
+                log_error("%s; trying again", error_text(&error));
+                s->postmaster_due_ms = clock_ms() + 1000;
+                return;
+        }
+        cluster_free(old);
+        s->postmaster_due_ms = 0;
+        watch_postmaster(s);
+        log_info("the embedded database runs again");
+}
+
+/* --- children ------------------------------------------------------------------------------------------------------ */
+
+static void start_web(struct supervisor *s)
+{
+        _cleanup_error_ struct error error = ERROR_NULL;
+        s->web_due_ms = 0;
+        if (spawn_web(s, &error) < 0) {
+                log_error("%s; trying again", error_text(&error));
+                s->web_due_ms = clock_ms() + 1000;
+        }
+}
+
+static void web_ended(struct supervisor *s, int status)
+{
+        _cleanup_free_ char *outcome = process_outcome(status);
+        s->web = 0;
+        closep(&s->web_socket);
+        s->web_socket = -1;
+        if (s->stopping)
+                return;
+        bool lived = clock_ms() - s->web_started_ms > 10000;
+        s->web_backoff_ms = lived || !s->web_backoff_ms ? 50 : MIN(s->web_backoff_ms * 2, (int64_t)5000);
+        s->web_due_ms = clock_ms() + s->web_backoff_ms;
+        log_error("the web process ended (%s); starting it again", outcome);
+}
+
+static void runner_ended(struct supervisor *s, struct runner_child *child, int status)
+{
+        bool was_reconcile = child->operation == 0;
+        _cleanup_free_ char *outcome = process_outcome(status);
+        if (status != 0)
+                log_warning("the runner of %s ended with %s", was_reconcile ? "reconcile" : "an operation", outcome);
+        *child = (struct runner_child){0};
+        /* A runner that died leaves a row that says "running": reconcile looks at once. */
+        if (!s->stopping && ((status != 0 && !was_reconcile) || (was_reconcile && s->reconcile_again))) {
+                s->reconcile_again = false;
+                spawn_runner(s, 0);
+        }
+}
+
+static void reap(struct supervisor *s)
+{
+        int status;
+        for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;) {
+                if (pid == s->web) {
+                        web_ended(s, status);
+                        continue;
+                }
+                for (size_t i = 0; i < RUNNERS_MAX; i++)
+                        if (s->runners[i].pid == pid)
+                                runner_ended(s, &s->runners[i], status);
+        }
+}
+
+/* --- words of the web process -------------------------------------------------------------------------------------- */
+
+static void announce(struct supervisor *s)
+{
+        if (s->announced)
+                return;
+        s->announced = true;
+        printf("the lab is at %s\n", s->public_url);
+        if (s->password_made)
+                printf("administration is at %s/admin, user %s, password %s\n", s->public_url, s->config->app.admin_user,
+                       s->admin_password);
+        else
+                printf("administration is at %s/admin, user %s, password as configured\n", s->public_url, s->config->app.admin_user);
+        puts("stop with Ctrl-C; client VMs go on until `lablink destroy`");
+        fflush(stdout);
+}
+
+static void hear_web(struct supervisor *s)
+{
+        int64_t word;
+        while (s->web_socket >= 0) {
+                ssize_t n = recv(s->web_socket, &word, sizeof word, MSG_DONTWAIT);
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n < 0 && errno == EAGAIN)
+                        return;
+                if (n != (ssize_t)sizeof word) {
+                        closep(&s->web_socket);
+                        s->web_socket = -1;
+                        return;
+                }
+                if (word == MESSAGE_READY)
+                        announce(s);
+                else if (word >= 0 && !s->stopping)
+                        spawn_runner(s, word);
+        }
+}
+
+/* --- the loop ------------------------------------------------------------------------------------------------------ */
+
+static void hear_signals(struct supervisor *s)
+{
+        struct signalfd_siginfo info;
+        while (read(s->signals, &info, sizeof info) == (ssize_t)sizeof info) {
+                if (info.ssi_signo == SIGCHLD)
+                        reap(s);
+                else if (s->stopping)
+                        s->hurried = true;
+                else
+                        s->stopping = true;
+        }
+}
+
+static int open_signals(struct supervisor *s)
+{
+        sigset_t set;
+        sigemptyset(&set);
+        sigaddset(&set, SIGCHLD);
+        sigaddset(&set, SIGTERM);
+        sigaddset(&set, SIGINT);
+        sigaddset(&set, SIGHUP);
+        sigprocmask(SIG_BLOCK, &set, NULL);
+        signal(SIGPIPE, SIG_IGN);
+        s->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+        return s->signals < 0 ? -errno : 0;
+}
+
+static void turn(struct supervisor *s, int timeout_ms)
+{
+        struct pollfd fds[] = {{.fd = s->signals, .events = POLLIN},
+                               {.fd = s->web_socket, .events = POLLIN},
+                               {.fd = s->postmaster, .events = POLLIN}};
+        poll(fds, ARRAY_SIZE(fds), timeout_ms);
+        if (fds[1].revents)
+                hear_web(s);
+        if (fds[0].revents)
+                hear_signals(s);
+        if (s->stopping)
+                return;
+        if (s->postmaster >= 0 && fds[2].revents && !s->postmaster_due_ms) {
+                log_error("the embedded database ended; starting it again");
+                s->postmaster_due_ms = clock_ms();
+        }
+        if (s->postmaster_due_ms && clock_ms() >= s->postmaster_due_ms)
+                restart_postmaster(s);
+        if (!s->web && s->web_due_ms && clock_ms() >= s->web_due_ms)
+                start_web(s);
+}
+
+static void stop_web(struct supervisor *s)
+{
+        int64_t deadline = clock_ms() + WEB_STOP_MS;
+        if (s->web)
+                kill(s->web, SIGTERM);
+        while (s->web && clock_ms() < deadline)
+                turn(s, 100);
+        if (s->web)
+                process_stop(s->web, false, 0);
+        s->web = 0;
+}
+
+/* The embedded database stays up until the last runner has ended. */
+static void wait_for_runners(struct supervisor *s)
+{
+        for (bool told = false; !s->hurried && runners_at_work(s); told = true) {
+                if (!told) {
+                        puts("An operation is still running; waiting for its end. Ctrl-C again leaves it and its database running.");
+                        fflush(stdout);
+                }
+                turn(s, 300);
+        }
+}
+
+static void stop_cluster(struct supervisor *s)
+{
+        _cleanup_error_ struct error error = ERROR_NULL;
+        if (!s->cluster || (s->hurried && runners_at_work(s)))
+                return;
+        if (cluster_stop(s->cluster, &error) < 0)
+                log_error("%s", error_text(&error));
+}
+
+int supervisor_run(struct supervisor *s)
+{
+        int r = open_signals(s);
+        if (r < 0) {
+                log_error("cannot receive signals: %s", strerror(-r));
+                return 1;
+        }
+        watch_postmaster(s);
+        start_web(s);
+        spawn_runner(s, 0);
+        while (!s->stopping)
+                turn(s, s->web_due_ms || s->postmaster_due_ms ? 50 : 1000);
+        log_info("stopping");
+        stop_web(s);
+        wait_for_runners(s);
+        say_farewell(s);
+        stop_cluster(s);
+        return 0;
+}
+
+void supervisor_deinit(struct supervisor *s)
+{
+        cluster_free(s->cluster);
+        closep(&s->listen_tcp);
+        closep(&s->listen_admin);
+        closep(&s->listen_vm);
+        closep(&s->signals);
+        closep(&s->postmaster);
+        closep(&s->lock_fd);
+        json_decref(s->config_json);
+        free(s->state_dir);
+        free(s->conninfo);
+        free(s->public_url);
+        free(s->admin_password);
+        free(s->admin_hash);
+        free(s->own_path);
+        free(s->runner_path);
+}

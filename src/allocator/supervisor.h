@@ -1,0 +1,57 @@
+/*
+ * The supervisor: small, no network, parses nothing from outside but its configuration. It opens what needs rights,
+ * starts and watches the embedded PostgreSQL, the web process and, on the web process's word, runners.
+ */
+#pragma once
+
+#include "config/config.h"
+#include "db/cluster.h"
+
+#define RUNNERS_MAX 16
+
+struct runner_child {
+        pid_t pid;
+        int64_t operation; /* 0: reconcile */
+};
+
+struct supervisor {
+        struct config *config;
+        json_t *config_json;     /* as runners get it */
+        char *state_dir, *conninfo, *public_url, *admin_password, *admin_hash;
+        bool password_made;      /* by us; else it is the configuration's */
+        char *own_path, *runner_path;
+        int lock_fd;
+        int listen_tcp, listen_admin, listen_vm;
+        int signals;
+        struct cluster *cluster;
+        int postmaster;          /* pidfd; -1: external database */
+        pid_t web;
+        int web_socket;
+        bool web_ready, announced, stopping, hurried;
+        int64_t web_started_ms, web_backoff_ms, web_due_ms;
+        int64_t postmaster_due_ms;
+        bool reconcile_again;
+        struct runner_child runners[RUNNERS_MAX];
+};
+
+/* Everything up to the first child; prints nothing but problems. */
+int supervisor_prepare(struct supervisor *s, struct error *error);
+/* Until a signal ends it. Exit status. */
+int supervisor_run(struct supervisor *s);
+void supervisor_deinit(struct supervisor *s);
+
+/* --- prepare.c --- */
+int prepare_sockets(struct supervisor *s, struct error *error);
+int prepare_password(struct supervisor *s, struct error *error);
+int prepare_database(struct supervisor *s, struct error *error);
+/* The user that the web process becomes: 0 when we are not root (it stays who we are). */
+int web_user_ids(uid_t *ret_uid, gid_t *ret_gid, const char **ret_name);
+
+/* --- children.c --- */
+int spawn_web(struct supervisor *s, struct error *error);
+void spawn_runner(struct supervisor *s, int64_t operation);
+/* True when some runner works, also one that an earlier supervisor started. */
+bool runners_at_work(struct supervisor *s);
+
+/* --- farewell.c --- */
+void say_farewell(struct supervisor *s);

@@ -1,0 +1,225 @@
+/*
+ * Wiring of the web process: it reads what it needs from the pipe, connects, listens, says "ready" and serves until it
+ * is told to stop or its supervisor is gone. It runs as an unprivileged user and starts no program.
+ */
+#include "allocator/web_process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+
+#include "allocator/handover.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/token.h"
+#include "lab/logs.h"
+#include "lab/operation.h"
+#include "lab/report.h"
+#include "web/assets.h"
+#include "web/web.h"
+
+#define DRAIN_MS 8000
+#define CLAIMS_A_MINUTE 10
+#define WRONG_CODES_A_MINUTE 100
+
+struct process {
+        struct web web;
+        struct task *housekeeping;
+        uv_signal_t term, interrupt;
+        uv_poll_t supervisor;
+        uv_timer_t ready_timer;
+        bool stopping, ready;
+};
+
+/* --- the handover -------------------------------------------------------------------------------------------------- */
+
+static json_t *read_handover(struct error *error)
+{
+        _cleanup_buf_ struct buf text = BUF_NULL;
+        int r = fd_read_all(HANDOVER_CONFIG, 4 << 20, &text);
+        close(HANDOVER_CONFIG);
+        if (r < 0) {
+                error_errno(error, -r, "cannot read the configuration from the supervisor");
+                return NULL;
+        }
+        json_t *handover = json_read(buf_str(&text), text.len, error);
+        explicit_bzero(text.data, text.len);
+        return handover;
+}
+
+/* --- stopping ------------------------------------------------------------------------------------------------------ */
+
+static void drained(void *userdata)
+{
+        struct process *p = userdata;
+        uv_stop(&p->web.loop.uv);
+}
+
+static void begin_stop(struct process *p)
+{
+        if (p->stopping)
+                return;
+        p->stopping = true;
+        log_info("draining %u connections", http_server_connections(p->web.server));
+        http_server_drain(p->web.server, DRAIN_MS, drained, p);
+}
+
+static void on_signal(uv_signal_t *handle, int signo _unused_)
+{
+        begin_stop(handle->data);
+}
+
+/* The supervisor sends nothing: readable means that it is gone. */
+static void on_supervisor(uv_poll_t *handle, int status _unused_, int events _unused_)
+{
+        struct process *p = handle->data;
+        char byte;
+        if (recv(HANDOVER_SUPERVISOR, &byte, 1, MSG_DONTWAIT) < 0 && (errno == EAGAIN || errno == EINTR))
+                return;
+        uv_poll_stop(handle);
+        log_warning("the supervisor is gone");
+        p->web.supervisor = -1;
+        begin_stop(p);
+}
+
+/* --- starting ------------------------------------------------------------------------------------------------------ */
+
+static void on_ready_timer(uv_timer_t *timer)
+{
+        struct process *p = timer->data;
+        if (!db_pool_ready(p->web.loop.db) || !db_listener_ready(p->web.loop.listener))
+                return;
+        uv_timer_stop(timer);
+        web_kick(&p->web, MESSAGE_READY);
+}
+
+static int open_database(struct web *web, const char *conninfo, struct error *error)
+{
+        const char *channels[] = {web->config->db.message_channel, OPERATION_CHANNEL, NULL};
+        struct db_pool *pool;
+        struct db_listener *listener;
+        int r = db_pool_new(&web->loop,
+                            &(struct db_pool_options){.conninfo = conninfo,
+                                                      .application = "lablink-allocator",
+                                                      .init_sql = "set statement_timeout = '10s'; set lock_timeout = '5s'"},
+                            &pool, error);
+        if (r < 0)
+                return r;
+        return db_listener_new(&web->loop,
+                               &(struct db_listener_options){
+                                       .conninfo = conninfo, .application = "lablink-listener", .channels = channels},
+                               &listener, error);
+}
+
+static int listen_all(struct web *web, struct error *error)
+{
+        static const struct {
+                int fd;
+                enum http_listener_kind kind;
+        } listeners[] = {{HANDOVER_TCP, HTTP_TCP}, {HANDOVER_ADMIN, HTTP_ADMIN_SOCKET}, {HANDOVER_VM, HTTP_VM_SOCKET}};
+        for (size_t i = 0; i < ARRAY_SIZE(listeners); i++) {
+                fcntl(listeners[i].fd, F_SETFD, FD_CLOEXEC);
+                int r = http_server_listen(web->server, listeners[i].fd, listeners[i].kind, error);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+static int start(struct process *p, const json_t *handover, struct error *error)
+{
+        struct web *web = &p->web;
+        int r = config_from_json(json_object_get(handover, "config"), &web->config, error);
+        if (r < 0)
+                return r;
+        web->loop.user = web;
+        web->supervisor = HANDOVER_SUPERVISOR;
+        web->owner = (uid_t)json_integer_value(json_object_get(handover, "owner"));
+        web->public_url = xstrdup(json_get_string(handover, "public_url"));
+        web->started_ms = clock_ms();
+        r = open_database(web, json_get_string(handover, "conninfo"), error);
+        if (r < 0)
+                return r;
+        web->reports = batch_new(&web->loop, &report_kind);
+        web->metrics = batch_new(&web->loop, &metrics_kind);
+        web->logs = batch_new(&web->loop, &logs_kind);
+        web->login = login_new(web->config->app.admin_user, json_get_string(handover, "admin_hash"));
+        web->claims_by_email = limiter_new(CLAIMS_A_MINUTE, 60000, 0);
+        web->wrong_codes = limiter_new(WRONG_CODES_A_MINUTE, 60000, 0);
+        web->dashboard = dashboard_new(web);
+        struct http_options options = {
+                .routes = web_routes,
+                .assets = web_assets,
+                .templates = web_templates,
+                .authorize = web_authorize,
+                .page_globals = web_page_globals,
+                .trusted_proxies = (const char *const *)web->config->listen.trusted_proxies,
+                .deadline_ms = 15000,
+                .access_log = true,
+        };
+        r = http_server_new(&web->loop, &options, &web->server, error);
+        if (r < 0)
+                return r;
+        p->housekeeping = housekeeping_start(web);
+        return listen_all(web, error);
+}
+
+static void watch_supervisor(struct process *p)
+{
+        struct loop *loop = &p->web.loop;
+        uv_signal_init(&loop->uv, &p->term);
+        uv_signal_init(&loop->uv, &p->interrupt);
+        uv_timer_init(&loop->uv, &p->ready_timer);
+        uv_poll_init(&loop->uv, &p->supervisor, HANDOVER_SUPERVISOR);
+        p->term.data = p->interrupt.data = p->supervisor.data = p->ready_timer.data = p;
+        uv_signal_start(&p->term, on_signal, SIGTERM);
+        uv_signal_start(&p->interrupt, on_signal, SIGINT);
+        uv_poll_start(&p->supervisor, UV_READABLE | UV_DISCONNECT, on_supervisor);
+        uv_timer_start(&p->ready_timer, on_ready_timer, 0, 10);
+}
+
+static void stop(struct process *p)
+{
+        struct web *web = &p->web;
+        if (p->housekeeping)
+                task_kill(p->housekeeping);
+        http_server_free(web->server);
+        dashboard_free(web->dashboard);
+        batch_free(web->reports);
+        batch_free(web->metrics);
+        batch_free(web->logs);
+        db_listener_free(web->loop.listener);
+        db_pool_free(web->loop.db);
+        loop_deinit(&web->loop);
+        login_free(web->login);
+        limiter_free(web->claims_by_email);
+        limiter_free(web->wrong_codes);
+        config_free(web->config);
+        free(web->public_url);
+}
+
+int web_process(void)
+{
+        _cleanup_error_ struct error error = ERROR_NULL;
+        log_setup("web", LOG_LEVEL_INFO);
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+        signal(SIGPIPE, SIG_IGN);
+        token_init();
+        _cleanup_json_ json_t *handover = read_handover(&error);
+        struct process *p = xcalloc(1, sizeof *p);
+        loop_init(&p->web.loop);
+        int r = handover ? start(p, handover, &error) : error.code;
+        if (r == 0) {
+                watch_supervisor(p);
+                loop_run(&p->web.loop);
+        } else {
+                log_error("%s", error_text(&error));
+        }
+        stop(p);
+        free(p);
+        return r < 0 ? 1 : 0;
+}

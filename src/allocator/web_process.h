@@ -1,0 +1,4 @@
+/* The web process: main after the supervisor's exec. Returns an exit status. */
+#pragma once
+
+int web_process(void);

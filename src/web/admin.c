@@ -1,0 +1,196 @@
+/* The administrator's pages about VMs and seats, each with its JSON twin. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/text.h"
+#include "lab/names.h"
+#include "lab/settings.h"
+#include "web/routes.h"
+
+void admin_state_free(void *state)
+{
+        struct admin_state *s = state;
+        json_decref(s->counts.value);
+        json_decref(s->operation.value);
+        json_decref(s->provider.value);
+        json_decref(s->list.array);
+        free(s->hostname);
+        free(s->detail);
+}
+
+/* --- overview, create, delete: the same facts, three pages ---------------------------------------------------------- */
+
+static json_t *provider_of(const struct admin_state *s)
+{
+        if (s->provider.value)
+                return json_incref(s->provider.value);
+        return json_pack("{s:s, s:s, s:s}", "name", "", "code", "not-checked", "hint", "The provider has not been looked at yet.");
+}
+
+static int overview_answer(struct task *t)
+{
+        struct admin_state *s = t->state;
+        struct web *web = web_of(t);
+        bool token = strcmp(web->config->security.client_auth, "token") == 0;
+        json_t *counts = s->counts.value;
+        json_t *model = json_pack(
+                "{s:s, s:s?, s:s, s:f, s:O, s:o, s:o, s:s, s:I, s:O?, s:O?, s:s}", "version", LABLINK_VERSION, "user", web_user(t),
+                "public_url", web->public_url, "uptime_seconds", (double)(clock_ms() - web->started_ms) / 1000.0, "counts", counts,
+                "provider", provider_of(s), "operation", s->operation.value ? json_incref(s->operation.value) : json_null(),
+                "client_auth", token ? "token" : "open", "vms_max", (json_int_t)web->config->provider.vms_max, "count",
+                json_object_get(counts, "total"), "assigned", json_object_get(counts, "assigned"), "extension",
+                web->config->machine.extension);
+        return reply_view(t, 200, s->template_name, model);
+}
+
+static int overview_provider(struct task *t)
+{
+        struct admin_state *s = t->state;
+        return db_await(t, setting_get("provider", &s->provider), overview_answer);
+}
+
+static int overview_operation(struct task *t)
+{
+        struct admin_state *s = t->state;
+        return db_await(t, operation_current(&s->operation), overview_provider);
+}
+
+static int overview(struct task *t, const char *template_name)
+{
+        struct admin_state *s = t->state;
+        s->template_name = template_name;
+        return db_await(t, vm_counts(&s->counts), overview_operation);
+}
+
+int admin_page(struct task *t)
+{
+        return overview(t, "admin");
+}
+
+int create_page(struct task *t)
+{
+        return overview(t, "create-instances");
+}
+
+int delete_page(struct task *t)
+{
+        return overview(t, "delete-instances");
+}
+
+/* --- instances ----------------------------------------------------------------------------------------------------- */
+
+static void add_seconds(json_t *vm, const char *name, const json_t *value)
+{
+        char text[32];
+        if (!json_is_number(value))
+                return;
+        snprintf(text, sizeof text, "%.1f s", json_number_value(value));
+        json_object_set_new(vm, name, json_string(text));
+}
+
+/* What only the page needs: words and times as people read them. */
+static void add_words(json_t *vm)
+{
+        json_t *healthy = json_object_get(vm, "healthy");
+        json_t *metrics = json_object_get(vm, "metrics");
+        const char *seen = json_get_string(vm, "last_seen"), *created = json_get_string(vm, "created_at");
+        _cleanup_free_ char *flag = xasprintf("status_%s", str_or(json_get_string(vm, "status"), "unknown"));
+        _cleanup_free_ char *silent = xasprintf("created, silent since %s", str_or(created, "its launch"));
+        const char *word = json_is_true(healthy) ? "Healthy" : json_is_false(healthy) ? "Unhealthy" : "N/A";
+        json_object_set_new(vm, "healthy_text", json_string(word));
+        json_object_set_new(vm, "seen_text", json_string(seen ? seen : silent));
+        json_object_set_new(vm, flag, json_true());
+        add_seconds(vm, "made_seconds", json_object_get(vm, "terraform_timing_seconds"));
+        add_seconds(vm, "boot_seconds", json_object_get(metrics, "cloud_init_duration_seconds"));
+        add_seconds(vm, "container_seconds", json_object_get(metrics, "container_startup_duration_seconds"));
+        add_seconds(vm, "total_seconds", json_object_get(vm, "total_startup_time_seconds"));
+}
+
+static int instances_answer(struct task *t)
+{
+        struct admin_state *s = t->state;
+        size_t index;
+        json_t *vm;
+        if (!request_wants_json(t))
+                json_array_foreach(s->list.array, index, vm)
+                        add_words(vm);
+        json_t *model = json_pack("{s:O, s:O}", "instances", s->list.array, "counts", s->counts.value);
+        return reply_view(t, 200, "instances", model);
+}
+
+static int instances_counts(struct task *t)
+{
+        struct admin_state *s = t->state;
+        return db_await(t, vm_counts(&s->counts), instances_answer);
+}
+
+int instances_page(struct task *t)
+{
+        struct admin_state *s = t->state;
+        s->list.array = json_array();
+        return db_await(t, vm_rows(NULL, &s->list), instances_counts);
+}
+
+/* --- release ------------------------------------------------------------------------------------------------------- */
+
+static int release_shown(struct task *t)
+{
+        struct admin_state *s = t->state;
+        json_t *vm = json_array_get(s->list.array, 0);
+        if (!request_wants_json(t))
+                return reply_redirect(t, "/admin/instances");
+        if (!vm)
+                return reply_error(t, 404, "unknown-vm", "VM not found.");
+        return reply_json(t, 200, json_pack("{s:O, s:n}", "vm", vm, "operation"));
+}
+
+static int release_answer(struct task *t)
+{
+        struct admin_state *s = t->state;
+        if (!s->released.yes && json_array_size(s->list.array) == 0)
+                return reply_error(t, 404, "unknown-vm", "VM not found.");
+        if (!s->released.yes)
+                return reply_error(t, 409, "no-seat", "Nobody has the seat on %s.", s->hostname);
+        web_kick(web_of(t), 0);
+        json_array_clear(s->list.array);
+        return db_await(t, vm_rows(s->hostname, &s->list), release_shown);
+}
+
+static int release_look(struct task *t)
+{
+        struct admin_state *s = t->state;
+        return db_await(t, vm_rows(s->hostname, &s->list), release_answer);
+}
+
+static int release_noted(struct task *t)
+{
+        struct admin_state *s = t->state;
+        if (!s->first_time.yes)
+                return db_await(t, vm_rows(s->hostname, &s->list), release_shown);
+        return db_await(t, seat_release(s->hostname, &s->released), release_look);
+}
+
+static bool said_yes(struct task *t)
+{
+        const char *word = request_field(t, "yes");
+        bool yes = false;
+        return json_is_true(json_object_get(request_json(t), "yes")) || (word && parse_bool(word, &yes) == 0 && yes);
+}
+
+int release_seat(struct task *t)
+{
+        struct admin_state *s = t->state;
+        if (!hostname_valid(request_argument(t, "hostname")))
+                return reply_error(t, 404, "unknown-vm", "VM not found.");
+        s->hostname = xstrdup(request_argument(t, "hostname"));
+        s->list.array = json_array();
+        if (!said_yes(t))
+                return reply_error(t, 422, "not-confirmed",
+                                   "Releasing the seat erases the participant's files on %s. Say yes to go on.", s->hostname);
+        _cleanup_json_ json_t *detail = json_pack("{s:s}", "hostname", s->hostname);
+        s->detail = json_text(detail);
+        return db_await(t, audit_add(str_or(web_user(t), "admin"), "release", s->detail, web_request_key(t), &s->first_time),
+                        release_noted);
+}

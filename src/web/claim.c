@@ -1,0 +1,183 @@
+/*
+ * A participant asks for a seat. The form is shown again with a sentence when something is wrong (status 200, as
+ * specified); its JSON twin gets the right status. A claim is one statement; "more" means that claimable seats were only
+ * locked by other claims at that moment, so it is asked again a few milliseconds later.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "base/token.h"
+#include "lab/participant.h"
+#include "web/routes.h"
+
+#define CLAIM_TRIES 200
+#define CLAIM_PAUSE_MS 5
+
+void claim_state_free(void *state)
+{
+        struct claim_state *s = state;
+        free(s->email);
+        free(s->command);
+        free(s->typed_email);
+        free(s->message);
+        seat_deinit(&s->seat);
+}
+
+static bool access_code_asked(const struct web *web)
+{
+        const char *code = web->config->security.access_code;
+        return *code && strcmp(code, "none") != 0;
+}
+
+/* --- the form ------------------------------------------------------------------------------------------------------ */
+
+static int home_answer(struct task *t)
+{
+        struct claim_state *s = t->state;
+        json_t *model = json_pack("{s:I, s:s?, s:s?, s:s?, s:b}", "count", (json_int_t)s->count.count, "message", s->message,
+                                  "message_kind", s->message_kind, "email", s->typed_email, "access_code_asked",
+                                  access_code_asked(web_of(t)));
+        return reply_view(t, 200, "index", model);
+}
+
+int home_page(struct task *t)
+{
+        struct claim_state *s = t->state;
+        return db_await(t, vm_claimable(&s->count), home_answer);
+}
+
+static int count_answer(struct task *t)
+{
+        struct claim_state *s = t->state;
+        return reply_json(t, 200, json_pack("{s:I}", "count", (json_int_t)s->count.count));
+}
+
+int claimable_count(struct task *t)
+{
+        struct claim_state *s = t->state;
+        return db_await(t, vm_claimable(&s->count), count_answer);
+}
+
+/* --- the claim ----------------------------------------------------------------------------------------------------- */
+
+/* Takes `message` over. */
+static int refuse(struct task *t, unsigned status, const char *code, char *message)
+{
+        struct claim_state *s = t->state;
+        free(s->message);
+        s->message = message;
+        s->message_kind = status == 503 ? "warning" : "danger";
+        if (request_wants_json(t))
+                return reply_error(t, status, code, "%s", message);
+        return db_await(t, vm_claimable(&s->count), home_answer);
+}
+
+static int refuse_error(struct task *t, unsigned status, const char *code, struct error *error)
+{
+        char *message = xstrdup(error_text(error));
+        error_clear(error);
+        return refuse(t, status, code, message);
+}
+
+static int refuse_for(struct task *t, int64_t wait_ms, const char *what)
+{
+        char seconds[24];
+        snprintf(seconds, sizeof seconds, "%lld", (long long)(wait_ms / 1000 + 1));
+        reply_header(t, "Retry-After", seconds);
+        return refuse(t, 429, "too-many-requests", xasprintf("Too many %s. Please wait %s seconds and try again.", what, seconds));
+}
+
+static json_t *notice_of(const struct seat *seat)
+{
+        if (strcmp(seat->status, "error") == 0)
+                return json_string("Your machine reported an error. It is still yours; please tell your instructor.");
+        if (strcmp(seat->status, "unknown") == 0)
+                return json_string("Your machine has not been heard of for a while. It is still yours; please tell your instructor.");
+        if (seat->unhealthy)
+                return json_string("Your machine's GPU is reported as unhealthy. Please tell your instructor.");
+        return json_null();
+}
+
+static int claim_step(struct task *t);
+
+static int claim_answer(struct task *t)
+{
+        struct claim_state *s = t->state;
+        if (!s->seat.found && s->seat.more && s->tries++ < CLAIM_TRIES)
+                return sleep_await(t, CLAIM_PAUSE_MS, claim_step);
+        if (!s->seat.found)
+                return refuse(t, 503, "no-seat-free", xstrdup("No machine is free at the moment. Please ask your instructor, or try "
+                                                              "again in a minute."));
+        watch_fire(t->loop, web_of(t)->config->db.message_channel, s->seat.hostname);
+        json_t *model = json_pack("{s:s, s:s, s:s, s:I, s:b, s:o}", "hostname", s->seat.hostname, "pin", s->seat.pin, "email",
+                                  s->seat.email, "generation", (json_int_t)s->seat.generation, "returning", s->seat.returning,
+                                  "notice", notice_of(&s->seat));
+        return reply_view(t, 200, "success", model);
+}
+
+static int claim_step(struct task *t)
+{
+        struct claim_state *s = t->state;
+        return db_await(t, seat_claim(s->email, s->command, s->pin, &s->seat), claim_answer);
+}
+
+static bool member_has_wrong_type(struct task *t, const char *name)
+{
+        const json_t *body = request_json(t);
+        const json_t *member = body ? json_object_get(body, name) : NULL;
+        return member && !json_is_null(member) &&
+               (!json_is_string(member) || strlen(json_string_value(member)) != json_string_length(member));
+}
+
+/* 0: the word was right, or none is asked. */
+static int check_access_code(struct task *t, int *ret_step)
+{
+        struct web *web = web_of(t);
+        const char *given = request_field(t, "access_code");
+        if (!access_code_asked(web))
+                return 0;
+        int64_t wait = limiter_blocked(web->wrong_codes, request_address(t));
+        if (wait > 0) {
+                *ret_step = refuse_for(t, wait, "wrong access codes from your network");
+                return -EAGAIN;
+        }
+        if (given && token_equal(given, web->config->security.access_code))
+                return 0;
+        if (given && *given)
+                limiter_count(web->wrong_codes, request_address(t));
+        *ret_step = refuse(t, 403, "access-code", xstrdup("Please enter the access code that your instructor gave you."));
+        return -EACCES;
+}
+
+int claim_seat(struct task *t)
+{
+        struct claim_state *s = t->state;
+        struct web *web = web_of(t);
+        static const char *const fields[] = {"email", "crd_command", "access_code"};
+        _cleanup_error_ struct error error = ERROR_NULL;
+        int replied = 0;
+        for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
+                if (member_has_wrong_type(t, fields[i]))
+                        return reply_error(t, 422, "wrong-type", "%s must be a text.", fields[i]);
+        const char *email = request_field(t, "email"), *command = request_field(t, "crd_command");
+        s->typed_email = email ? xstrdup(email) : NULL;
+        if (!email || !*email || !command || !*command)
+                return refuse(t, 400, "missing-field", xstrdup("Email and CRD command are required."));
+        if (participant_email(email, &s->email, &error) < 0)
+                return refuse_error(t, 422, "bad-email", &error);
+        if (participant_command(command, &s->command, &error) < 0)
+                return refuse_error(t, 422, "bad-command", &error);
+        if (check_access_code(t, &replied) < 0)
+                return replied;
+        int64_t wait = limiter_blocked(web->claims_by_email, s->email);
+        if (wait > 0)
+                return refuse_for(t, wait, "requests with this e-mail address");
+        limiter_count(web->claims_by_email, s->email);
+        if (*web->config->app.pin)
+                snprintf(s->pin, sizeof s->pin, "%s", web->config->app.pin);
+        else
+                token_digits(s->pin, 6);
+        return claim_step(t);
+}

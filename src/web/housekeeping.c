@@ -1,0 +1,82 @@
+/*
+ * What must happen though nobody asks: silent VMs become unknown, old log lines go, queued operations that no runner
+ * took are announced again, and reconciling is asked for each minute.
+ */
+#include "base/clock.h"
+#include "base/log.h"
+#include "lab/logs.h"
+#include "lab/operation.h"
+#include "lab/vm.h"
+#include "web/web.h"
+
+#define ROUND_MS 5000
+#define RECONCILE_MS 60000
+#define EXPIRE_LINES 20000
+
+struct housekeeping {
+        struct task task;
+        struct web *web;
+        struct vm_list waiting;
+        struct count_answer expired;
+        int64_t reconcile_at;
+};
+
+static int round_start(struct task *t);
+
+static int round_end(struct task *t)
+{
+        struct housekeeping *h = t->state;
+        return sleep_await(t, h->expired.count == EXPIRE_LINES ? 100 : ROUND_MS, round_start);
+}
+
+static int round_waiting(struct task *t)
+{
+        struct housekeeping *h = t->state;
+        size_t index;
+        json_t *operation;
+        json_array_foreach(h->waiting.array, index, operation)
+                web_kick(h->web, (int64_t)json_integer_value(json_object_get(operation, "id")));
+        if (clock_ms() >= h->reconcile_at) {
+                h->reconcile_at = clock_ms() + RECONCILE_MS;
+                web_kick(h->web, 0);
+        }
+        return db_await(t, logs_expire((double)h->web->config->logs.keep / 1000.0, EXPIRE_LINES, &h->expired), round_end);
+}
+
+static int round_silence(struct task *t)
+{
+        struct housekeeping *h = t->state;
+        json_array_clear(h->waiting.array);
+        return db_await(t, operation_waiting(3000, &h->waiting), round_waiting);
+}
+
+static int round_start(struct task *t)
+{
+        return db_await(t, vm_silence(), round_silence);
+}
+
+static void round_failed(struct task *t, int code _unused_)
+{
+        log_debug("housekeeping: %s", error_text(&t->error));
+        error_clear(&t->error);
+        sleep_await(t, ROUND_MS, round_start);
+}
+
+static void round_finished(struct task *t)
+{
+        struct housekeeping *h = t->state;
+        json_decref(h->waiting.array);
+        free(h);
+}
+
+static const struct task_class housekeeping_class = {.name = "housekeeping", .fail = round_failed, .finished = round_finished};
+
+struct task *housekeeping_start(struct web *web)
+{
+        struct housekeeping *h = xcalloc(1, sizeof *h);
+        h->web = web;
+        h->waiting.array = json_array();
+        task_init(&h->task, &web->loop, &housekeeping_class, h);
+        task_start(&h->task, round_start);
+        return &h->task;
+}

@@ -1,0 +1,173 @@
+/*
+ * Starting, listing and cancelling operations. The row is the operation: it is committed before the supervisor is told
+ * to start its runner, and whoever asks with the same one-time key gets the one that it started.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "web/routes.h"
+
+void operation_state_free(void *state)
+{
+        struct operation_state *s = state;
+        json_decref(s->operation.value);
+        json_decref(s->list.array);
+}
+
+static bool read_id(struct task *t, int64_t *ret)
+{
+        return parse_int(request_argument(t, "id"), 1, INT64_MAX, ret) == 0;
+}
+
+static int unknown_operation(struct task *t)
+{
+        return reply_error(t, 404, "unknown-operation", "No operation has this number.");
+}
+
+/* --- start --------------------------------------------------------------------------------------------------------- */
+
+static int busy(struct task *t, json_t *operation)
+{
+        const char *kind = json_get_string(operation, "kind"), *page = json_get_string(operation, "page");
+        _cleanup_free_ char *sentence =
+                xasprintf("A %s is running (operation %lld). Wait for its end, or cancel it at %s.", str_or(kind, "operation"),
+                          (long long)json_integer_value(json_object_get(operation, "id")), str_or(page, "/admin/operations"));
+        if (!request_wants_json(t))
+                return reply_error(t, 409, "operation-running", "%s", sentence);
+        return reply_json(t, 409, json_pack("{s:s, s:s, s:O}", "error", sentence, "code", "operation-running", "operation", operation));
+}
+
+static int created(struct task *t)
+{
+        struct follow_state *s = t->state;
+        json_t *operation = s->made.operation;
+        if (s->made.outcome == OPERATION_BUSY)
+                return busy(t, operation);
+        if (s->made.outcome == OPERATION_STARTED)
+                web_kick(web_of(t), (int64_t)json_integer_value(json_object_get(operation, "id")));
+        if (!request_wants_json(t))
+                return follow_page(t, operation);
+        reply_header(t, "Location", json_get_string(operation, "url"));
+        return reply_json(t, 202, json_pack("{s:O}", "operation", operation));
+}
+
+static int create(struct task *t, const char *kind, json_t *arguments)
+{
+        struct follow_state *s = t->state;
+        struct db_query query = operation_create(kind, arguments, &s->arguments, web_request_key(t),
+                                                 str_or(web_user(t), "admin"), &s->made);
+        json_decref(arguments);
+        return db_await(t, query, created);
+}
+
+/* A whole number from the form or the JSON body. 0, -ENOENT (missing), -EINVAL. */
+static int read_count(struct task *t, int64_t *ret)
+{
+        const json_t *member = json_object_get(request_json(t), "num_vms");
+        const char *text = request_field(t, "num_vms");
+        if (json_is_integer(member)) {
+                *ret = (int64_t)json_integer_value(member);
+                return 0;
+        }
+        if (!text || !*text)
+                return member && !json_is_null(member) ? -EINVAL : -ENOENT;
+        _cleanup_free_ char *trimmed = str_trim(xstrdup(text));
+        return parse_int(trimmed, INT64_MIN / 2, INT64_MAX / 2, ret) < 0 ? -EINVAL : 0;
+}
+
+static int launch_counted(struct task *t)
+{
+        struct follow_state *s = t->state;
+        int64_t max = web_of(t)->config->provider.vms_max;
+        int64_t total = (int64_t)json_integer_value(json_object_get(s->counts.value, "total"));
+        if (total + s->after > max && !web_request_key(t))
+                return reply_error(t, 422, "too-many-vms",
+                                   "%lld more would make %lld VMs; the limit is %lld (provider.vms_max in the configuration).",
+                                   (long long)s->after, (long long)(total + s->after), (long long)max);
+        return create(t, "launch", json_pack("{s:I}", "num_vms", (json_int_t)s->after));
+}
+
+int launch_start(struct task *t)
+{
+        struct follow_state *s = t->state;
+        int64_t max = web_of(t)->config->provider.vms_max;
+        int r = read_count(t, &s->after);
+        if (r == -ENOENT)
+                return reply_error(t, 400, "missing-field", "Please say how many VMs to launch (num_vms).");
+        if (r < 0 || s->after <= 0)
+                return reply_error(t, 422, "bad-number", "num_vms must be a whole number, 1 or more.");
+        if (s->after > max)
+                return reply_error(t, 422, "too-many-vms", "At most %lld VMs are allowed (provider.vms_max in the configuration).",
+                                   (long long)max);
+        return db_await(t, vm_counts(&s->counts), launch_counted);
+}
+
+int destroy_start(struct task *t)
+{
+        return create(t, "destroy", json_object());
+}
+
+/* --- look ---------------------------------------------------------------------------------------------------------- */
+
+static void add_state_flag(json_t *operation)
+{
+        _cleanup_free_ char *flag = xasprintf("state_%s", str_or(json_get_string(operation, "state"), "unknown"));
+        json_object_set_new(operation, flag, json_true());
+}
+
+static int list_answer(struct task *t)
+{
+        struct operation_state *s = t->state;
+        size_t index;
+        json_t *operation;
+        if (!request_wants_json(t))
+                json_array_foreach(s->list.array, index, operation)
+                        add_state_flag(operation);
+        return reply_view(t, 200, "operations", json_pack("{s:O}", "operations", s->list.array));
+}
+
+int operations_list(struct task *t)
+{
+        struct operation_state *s = t->state;
+        s->list.array = json_array();
+        return db_await(t, operation_list(100, &s->list), list_answer);
+}
+
+static int show_answer(struct task *t)
+{
+        struct operation_state *s = t->state;
+        if (!s->operation.value)
+                return unknown_operation(t);
+        return reply_json(t, 200, json_pack("{s:O}", "operation", s->operation.value));
+}
+
+int operation_show(struct task *t)
+{
+        struct operation_state *s = t->state;
+        if (!read_id(t, &s->id))
+                return unknown_operation(t);
+        return db_await(t, operation_get(s->id, &s->operation), show_answer);
+}
+
+/* --- cancel -------------------------------------------------------------------------------------------------------- */
+
+static int stop_answer(struct task *t)
+{
+        struct operation_state *s = t->state;
+        if (!s->operation.value)
+                return unknown_operation(t);
+        if (!request_wants_json(t))
+                return reply_redirect(t, json_get_string(s->operation.value, "page"));
+        if (!json_is_true(json_object_get(s->operation.value, "cancel_requested")))
+                return reply_error(t, 409, "operation-ended", "Operation %lld has ended already.", (long long)s->id);
+        return reply_json(t, 202, json_pack("{s:O}", "operation", s->operation.value));
+}
+
+int operation_stop(struct task *t)
+{
+        struct operation_state *s = t->state;
+        if (!read_id(t, &s->id))
+                return unknown_operation(t);
+        return db_await(t, operation_cancel(s->id, &s->operation), stop_answer);
+}

@@ -1,0 +1,184 @@
+/*
+ * What VMs report. Each handler checks its words and hands one item to a batch; the answer goes out after the commit. In
+ * `open` mode an unknown VM that reports a status is made known first, as the prototype did.
+ */
+#include <errno.h>
+#include <string.h>
+#include <strings.h>
+
+#include "lab/names.h"
+#include "web/routes.h"
+
+void report_state_free(void *state)
+{
+        struct report_state *s = state;
+        json_decref(s->item);
+        json_decref(s->list.array);
+}
+
+static int report_done(struct task *t)
+{
+        struct report_state *s = t->state;
+        if (!s->answer.found)
+                return reply_error(t, 404, "unknown-vm", "VM not found.");
+        return reply_json(t, 200, json_pack("{s:s}", "message", s->message));
+}
+
+static int send_report(struct task *t, json_t *item, const char *message)
+{
+        struct report_state *s = t->state;
+        s->message = message;
+        return batch_await(t, web_of(t)->reports, s->hostname, item, &s->answer, report_done);
+}
+
+/* --- status -------------------------------------------------------------------------------------------------------- */
+
+static int status_introduced(struct task *t)
+{
+        struct report_state *s = t->state;
+        if (!s->introduced.yes)
+                return reply_error(t, 404, "unknown-vm", "VM not found.");
+        return batch_await(t, web_of(t)->reports, s->hostname, json_incref(s->item), &s->answer, report_done);
+}
+
+static int status_done(struct task *t)
+{
+        struct report_state *s = t->state;
+        bool open = strcmp(web_of(t)->config->security.client_auth, "token") != 0 && request_listener(t) != HTTP_VM_SOCKET;
+        if (!s->answer.found && open)
+                return db_await(t, vm_introduce(s->hostname, &s->introduced), status_introduced);
+        return report_done(t);
+}
+
+int status_report(struct task *t)
+{
+        struct report_state *s = t->state;
+        int replied = 0;
+        s->hostname = web_hostname_field(t, "hostname", &replied);
+        if (!s->hostname)
+                return replied;
+        const json_t *status = json_object_get(request_json(t), "status");
+        if (!status || json_is_null(status))
+                return reply_error(t, 400, "missing-field", "Status is required.");
+        if (!json_is_string(status) || !status_valid(json_string_value(status)) ||
+            strlen(json_string_value(status)) != json_string_length(status))
+                return reply_error(t, 422, "bad-status", "status must be one of: %s.", STATUS_WORDS);
+        s->item = report_status(s->hostname, json_string_value(status));
+        s->message = "VM status updated successfully.";
+        return batch_await(t, web_of(t)->reports, s->hostname, json_incref(s->item), &s->answer, status_done);
+}
+
+static int status_one_answer(struct task *t)
+{
+        struct report_state *s = t->state;
+        if (!s->brief.found)
+                return reply_error(t, 404, "unknown-vm", "VM not found.");
+        return reply_json(t, 200, json_pack("{s:s, s:s}", "hostname", request_argument(t, "hostname"), "status", s->brief.status));
+}
+
+int status_one(struct task *t)
+{
+        struct report_state *s = t->state;
+        return db_await(t, vm_brief(request_argument(t, "hostname"), &s->brief), status_one_answer);
+}
+
+static int status_all_answer(struct task *t)
+{
+        struct report_state *s = t->state;
+        return reply_json(t, 200, STEAL(s->list.array));
+}
+
+int status_all(struct task *t)
+{
+        struct report_state *s = t->state;
+        s->list.array = json_array();
+        return db_await(t, vm_statuses(&s->list), status_all_answer);
+}
+
+/* --- in use, health, heartbeat ------------------------------------------------------------------------------------- */
+
+int in_use_report(struct task *t)
+{
+        struct report_state *s = t->state;
+        int replied = 0;
+        s->hostname = web_hostname_field(t, "hostname", &replied);
+        if (!s->hostname)
+                return replied;
+        const json_t *status = json_object_get(request_json(t), "status");
+        if (!status || json_is_null(status))
+                return reply_error(t, 400, "missing-field", "Status is required.");
+        if (!json_is_boolean(status))
+                return reply_error(t, 422, "wrong-type", "status must be true or false.");
+        return send_report(t, report_in_use(s->hostname, json_is_true(status)), "In-use status updated successfully.");
+}
+
+static int read_health(const json_t *value, enum health *ret)
+{
+        static const struct {
+                const char *word;
+                enum health health;
+        } words[] = {{"Healthy", HEALTH_HEALTHY}, {"Unhealthy", HEALTH_UNHEALTHY}, {"N/A", HEALTH_NO_GPU}};
+        if (json_is_boolean(value)) {
+                *ret = json_is_true(value) ? HEALTH_HEALTHY : HEALTH_UNHEALTHY;
+                return 0;
+        }
+        for (size_t i = 0; json_is_string(value) && i < ARRAY_SIZE(words); i++)
+                if (strcasecmp(json_string_value(value), words[i].word) == 0) {
+                        *ret = words[i].health;
+                        return 0;
+                }
+        return -EINVAL;
+}
+
+int health_report(struct task *t)
+{
+        struct report_state *s = t->state;
+        int replied = 0;
+        enum health health;
+        s->hostname = web_hostname_field(t, "hostname", &replied);
+        if (!s->hostname)
+                return replied;
+        const json_t *status = json_object_get(request_json(t), "gpu_status");
+        if (!status || json_is_null(status))
+                return reply_error(t, 400, "missing-field", "GPU status is required.");
+        if (read_health(status, &health) < 0)
+                return reply_error(t, 422, "bad-gpu-status", "gpu_status must be true, false, Healthy, Unhealthy or N/A.");
+        return send_report(t, report_health(s->hostname, health), "GPU health status updated successfully.");
+}
+
+int heartbeat_report(struct task *t)
+{
+        struct report_state *s = t->state;
+        int replied = 0;
+        s->hostname = web_hostname_field(t, "hostname", &replied);
+        if (!s->hostname)
+                return replied;
+        const json_t *boot = json_object_get(request_json(t), "boot_id");
+        const json_t *generation = json_object_get(request_json(t), "generation");
+        const json_t *uptime = json_object_get(request_json(t), "uptime");
+        if ((boot && (!json_is_string(boot) || json_string_length(boot) > 64 ||
+                      strlen(json_string_value(boot)) != json_string_length(boot))) ||
+            (generation && (!json_is_integer(generation) || json_integer_value(generation) < 0)) ||
+            (uptime && (!json_is_number(uptime) || json_number_value(uptime) < 0)))
+                return reply_error(t, 422, "wrong-type",
+                                   "boot_id must be a text, generation a whole number and uptime a number of seconds.");
+        json_t *item = report_heartbeat(s->hostname, json_string_value(boot), generation ? json_integer_value(generation) : -1,
+                                        uptime ? json_number_value(uptime) : -1);
+        return send_report(t, item, "Heartbeat taken.");
+}
+
+/* --- metrics ------------------------------------------------------------------------------------------------------- */
+
+int metrics_report(struct task *t)
+{
+        struct report_state *s = t->state;
+        _cleanup_error_ struct error error = ERROR_NULL;
+        json_t *metrics = NULL;
+        s->hostname = request_argument(t, "hostname");
+        if (!hostname_valid(s->hostname))
+                return reply_error(t, 404, "unknown-vm", "VM not found.");
+        if (metrics_check(request_json(t), &metrics, &error) < 0)
+                return reply_error(t, json_object_size(request_json(t)) ? 422 : 400, "bad-metric", "%s", error_text(&error));
+        s->message = "VM metrics posted successfully.";
+        return batch_await(t, web_of(t)->metrics, s->hostname, report_metrics(s->hostname, metrics), &s->answer, report_done);
+}

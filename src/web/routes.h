@@ -1,0 +1,111 @@
+/* States of the routes: what a handler must remember between its steps. Zeroed at start, released when the request ends. */
+#pragma once
+
+#include "lab/logs.h"
+#include "lab/operation.h"
+#include "lab/report.h"
+#include "lab/seat.h"
+#include "lab/vm.h"
+#include "web/web.h"
+
+struct claim_state {
+        char *email, *command;   /* as taken */
+        char *typed_email;       /* as typed, for the form that is shown again */
+        char pin[11];
+        char *message;
+        const char *message_kind;
+        unsigned status;         /* of the JSON twin */
+        const char *code;
+        int tries;
+        struct seat seat;
+        struct count_answer count;
+};
+
+struct startup_state {
+        char hostname[256];
+        int64_t generation;             /* carried out by the asker; -1: it did not say */
+        uint64_t serial;
+        bool replaced, waited;
+        int64_t next_blank_ms;
+        struct web *web;
+        struct watch watch;
+        struct report_answer seen;
+        struct seat seat;
+};
+
+struct report_state {
+        struct report_answer answer;
+        struct flag_answer introduced;
+        const char *hostname;           /* borrowed from the body or path */
+        json_t *item;                   /* as sent; for a second sending after an introduction */
+        const char *message;
+        struct vm_brief brief;
+        struct vm_list list;
+};
+
+struct logs_state {
+        char hostname[256];
+        struct log_answer answer;
+        struct flag_answer introduced;
+        json_t *item;
+        struct vm_brief brief;
+        int64_t tail, after;
+        bool page, begun;
+        struct log_text text;
+        struct buf escaped;
+};
+
+struct admin_state {
+        struct json_answer counts, operation, provider;
+        struct vm_list list;
+        struct flag_answer released, first_time;
+        const char *template_name;
+        char *hostname;
+        char *detail;
+};
+
+struct operation_state {
+        int64_t id;
+        struct json_answer operation;
+        struct vm_list list;
+};
+
+enum follow_form { FOLLOW_EVENTS, FOLLOW_PAGE };
+
+struct follow_state {
+        int64_t id, after;
+        enum follow_form form;
+        bool last_round, waited;
+        char last_state[16];
+        int64_t last_done;
+        struct watch watch;
+        struct json_answer operation;
+        struct vm_list lines;
+        struct operation_new made;
+        char *arguments;
+        struct json_answer counts;
+};
+
+struct events_state {
+        struct watch watch;
+        uint64_t position;
+        bool counted;
+        struct vm_list list;
+        struct json_answer counts;
+        struct web *web;
+};
+
+struct ready_state {
+        struct json_answer provider;
+        struct count_answer count;
+};
+
+void claim_state_free(void *state);
+void startup_state_free(void *state);
+void report_state_free(void *state);
+void logs_state_free(void *state);
+void admin_state_free(void *state);
+void operation_state_free(void *state);
+void follow_state_free(void *state);
+void events_state_free(void *state);
+void ready_state_free(void *state);
