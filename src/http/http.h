@@ -103,6 +103,9 @@ json_t *request_json(struct task *t);                           /* the body when
 /* A field of the form, or a string member of the JSON object; NULL when missing or another type. Borrowed. */
 const char *request_field(struct task *t, const char *name);
 
+/* This request answers when it answers (a VM's wait, a stream): its deadline is lifted. */
+void request_no_deadline(struct task *t);
+
 /* What the authorize hook found out, kept with the request; owned by it (freed with free()). NULL at first. */
 void request_set_principal(struct task *t, void *principal);
 void *request_principal(struct task *t);
