@@ -11,7 +11,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
-#include "allocator/handover.h"
 #include "allocator/supervisor.h"
 #include "base/clock.h"
 #include "base/file.h"
@@ -38,56 +37,31 @@ static int pipe_with(const json_t *value, int *ret, struct error *error)
         return 0;
 }
 
-static json_t *web_handover(struct supervisor *s)
+/* The web process checks against the hash; the password itself stays here. */
+static json_t *config_without_password(struct supervisor *s)
 {
         json_t *config = json_deep_copy(s->config_json);
+        json_t *password = json_object_get(json_object_get(config, "keys"), "app.admin_password");
+        json_object_set_new(password, "value", json_string(""));
+        return config;
+}
+
+static json_t *web_handover(struct supervisor *s, int socket_fd)
+{
         struct stat st;
         json_int_t owner = stat(s->state_dir, &st) == 0 ? (json_int_t)st.st_uid : (json_int_t)geteuid();
-        return json_pack("{s:o, s:s, s:s, s:s, s:I}", "config", config, "conninfo", s->conninfo, "admin_hash", s->admin_hash,
-                         "public_url", s->public_url, "owner", owner);
+        return json_pack("{s:o, s:s, s:s, s:s, s:I, s:{s:i, s:i, s:i, s:i}}", "config", config_without_password(s), "conninfo",
+                         s->conninfo, "admin_hash", s->admin_hash, "public_url", s->public_url, "owner", owner, "fds",
+                         "supervisor", socket_fd, "tcp", s->listen_tcp, "admin", s->listen_admin, "vm", s->listen_vm);
 }
 
-/* The web process checks against the hash; the password itself stays here. */
-static void forget_password(json_t *handover)
+/* The program is executed by its own link in /proc: the user that it becomes need not reach its directory. */
+static int start_web_process(struct supervisor *s, int config_fd, int socket_fd, struct error *error)
 {
-        json_t *config = json_object_get(handover, "config");
-        json_t *values = json_object_get(config, "values") ? json_object_get(config, "values") : config;
-        json_t *app = json_object_get(values, "app");
-        if (json_object_get(app, "admin_password"))
-                json_object_set_new(app, "admin_password", json_string(""));
-}
-
-/* Moves descriptors to the numbers of handover.h; they are above them already (dup'ed), so none is overwritten early. */
-static int place_fds(struct supervisor *s, int config_fd, int socket_fd)
-{
-        int from[] = {config_fd, socket_fd, s->listen_tcp, s->listen_admin, s->listen_vm};
-        for (size_t i = 0; i < ARRAY_SIZE(from); i++) {
-                from[i] = fcntl(from[i], F_DUPFD_CLOEXEC, 64);
-                if (from[i] < 0)
-                        return -errno;
-        }
-        for (size_t i = 0; i < ARRAY_SIZE(from); i++) {
-                int to = HANDOVER_CONFIG + (int)i;
-                if (dup3(from[i], to, O_CLOEXEC) < 0)
-                        return -errno;
-                close(from[i]);
-        }
-        return 0;
-}
-
-int spawn_web(struct supervisor *s, struct error *error)
-{
-        _cleanup_json_ json_t *handover = web_handover(s);
-        _cleanup_close_ int config_fd = -1;
-        int pair[2];
-        forget_password(handover);
-        int r = pipe_with(handover, &config_fd, error);
-        if (r < 0)
-                return r;
-        if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
-                return error_errno(error, errno, "cannot make a socket pair");
-        static const int keep[] = {HANDOVER_CONFIG, HANDOVER_SUPERVISOR, HANDOVER_TCP, HANDOVER_ADMIN, HANDOVER_VM};
-        const char *argv[] = {s->own_path, "web-process", NULL};
+        const int keep[] = {config_fd, socket_fd, s->listen_tcp, s->listen_admin, s->listen_vm};
+        char fd_text[12];
+        snprintf(fd_text, sizeof fd_text, "%d", config_fd);
+        const char *argv[] = {"/proc/self/exe", "web-process", fd_text, NULL};
         struct process_spec spec = {.argv = argv,
                                     .cwd = "/",
                                     .stdin_fd = PROCESS_FD_NULL,
@@ -98,19 +72,24 @@ int spawn_web(struct supervisor *s, struct error *error)
                                     .new_session = true};
         const char *name;
         spec.drop_ids = web_user_ids(&spec.uid, &spec.gid, &name) == 0;
-        r = place_fds(s, config_fd, pair[1]);
+        return process_spawn(&spec, &s->web, error);
+}
+
+int spawn_web(struct supervisor *s, struct error *error)
+{
+        _cleanup_close_ int config_fd = -1, ours = -1, theirs = -1;
+        int pair[2];
+        if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
+                return error_errno(error, errno, "cannot make a socket pair");
+        ours = pair[0];
+        theirs = pair[1];
+        _cleanup_json_ json_t *handover = web_handover(s, theirs);
+        int r = pipe_with(handover, &config_fd, error);
         if (r == 0)
-                r = process_spawn(&spec, &s->web, error);
-        else
-                error_errno(error, -r, "cannot hand descriptors over");
-        for (int fd = HANDOVER_CONFIG; fd <= HANDOVER_VM; fd++)
-                close(fd);
-        close(pair[1]);
-        if (r < 0) {
-                close(pair[0]);
+                r = start_web_process(s, config_fd, theirs, error);
+        if (r < 0)
                 return error_wrap(error, "cannot start the web process");
-        }
-        s->web_socket = pair[0];
+        s->web_socket = STEAL_FD(ours);
         s->web_started_ms = clock_ms();
         return 0;
 }

@@ -1,16 +1,13 @@
 /*
  * What the supervisor gives its web process: the effective configuration and everything that only root could read or
- * open, through one inherited pipe. Descriptors keep these numbers.
+ * open, as one JSON object through an inherited pipe, whose descriptor is the argument of `web-process`. The object
+ * names the other inherited descriptors:
+ *
+ *   {"config", "conninfo", "admin_hash", "public_url", "owner", "fds": {"supervisor", "tcp", "admin", "vm"}}
+ *
+ * `supervisor` is a SOCK_SEQPACKET socket for int64_t messages; `tcp`, `admin` and `vm` are listening sockets.
  */
 #pragma once
-
-enum handover_fd {
-        HANDOVER_CONFIG = 3,     /* pipe: one JSON object, then the end */
-        HANDOVER_SUPERVISOR = 4, /* SOCK_SEQPACKET: int64_t messages; see below */
-        HANDOVER_TCP = 5,        /* listening sockets */
-        HANDOVER_ADMIN = 6,
-        HANDOVER_VM = 7,
-};
 
 /* Web process to supervisor: the id of an operation that waits for its runner, or one of these. */
 #define MESSAGE_RECONCILE INT64_C(0)

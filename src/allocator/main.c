@@ -71,7 +71,6 @@ static void find_programs(struct supervisor *s)
         char path[4096];
         ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
         path[n > 0 ? n : 0] = '\0';
-        s->own_path = xstrdup(path);
         s->runner_path = path_join(dirname(path), "lablink-runner");
 }
 
@@ -80,8 +79,8 @@ int main(int argc, char **argv)
         struct arguments args = {0};
         struct supervisor supervisor = {0};
         _cleanup_error_ struct error error = ERROR_NULL;
-        if (argc == 2 && str_eq(argv[1], "web-process"))
-                return web_process();
+        if (argc == 3 && str_eq(argv[1], "web-process"))
+                return web_process(argv[2]);
         log_setup("allocator", LOG_LEVEL_INFO);
         int r = parse(&args, argc, argv);
         if (r != 0)

@@ -286,6 +286,5 @@ void supervisor_deinit(struct supervisor *s)
         free(s->public_url);
         free(s->admin_password);
         free(s->admin_hash);
-        free(s->own_path);
         free(s->runner_path);
 }

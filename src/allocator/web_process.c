@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "base/token.h"
 #include "lab/logs.h"
 #include "lab/operation.h"
@@ -37,11 +38,16 @@ struct process {
 
 /* --- the handover -------------------------------------------------------------------------------------------------- */
 
-static json_t *read_handover(struct error *error)
+static json_t *read_handover(const char *fd_text, struct error *error)
 {
         _cleanup_buf_ struct buf text = BUF_NULL;
-        int r = fd_read_all(HANDOVER_CONFIG, 4 << 20, &text);
-        close(HANDOVER_CONFIG);
+        int64_t fd;
+        if (parse_int(fd_text, 3, 65535, &fd) < 0) {
+                error_set(error, -EINVAL, "web-process is started by the allocator alone");
+                return NULL;
+        }
+        int r = fd_read_all((int)fd, 4 << 20, &text);
+        close((int)fd);
         if (r < 0) {
                 error_errno(error, -r, "cannot read the configuration from the supervisor");
                 return NULL;
@@ -78,7 +84,7 @@ static void on_supervisor(uv_poll_t *handle, int status _unused_, int events _un
 {
         struct process *p = handle->data;
         char byte;
-        if (recv(HANDOVER_SUPERVISOR, &byte, 1, MSG_DONTWAIT) < 0 && (errno == EAGAIN || errno == EINTR))
+        if (recv(p->web.supervisor, &byte, 1, MSG_DONTWAIT) < 0 && (errno == EAGAIN || errno == EINTR))
                 return;
         uv_poll_stop(handle);
         log_warning("the supervisor is gone");
@@ -115,15 +121,22 @@ static int open_database(struct web *web, const char *conninfo, struct error *er
                                &listener, error);
 }
 
-static int listen_all(struct web *web, struct error *error)
+/* An inherited descriptor, which no program of ours inherits further. */
+static int inherited(const json_t *handover, const char *name)
+{
+        int fd = (int)json_integer_value(json_object_get(json_object_get(handover, "fds"), name));
+        fcntl(fd, F_SETFD, FD_CLOEXEC);
+        return fd;
+}
+
+static int listen_all(struct web *web, const json_t *handover, struct error *error)
 {
         static const struct {
-                int fd;
+                const char *name;
                 enum http_listener_kind kind;
-        } listeners[] = {{HANDOVER_TCP, HTTP_TCP}, {HANDOVER_ADMIN, HTTP_ADMIN_SOCKET}, {HANDOVER_VM, HTTP_VM_SOCKET}};
+        } listeners[] = {{"tcp", HTTP_TCP}, {"admin", HTTP_ADMIN_SOCKET}, {"vm", HTTP_VM_SOCKET}};
         for (size_t i = 0; i < ARRAY_SIZE(listeners); i++) {
-                fcntl(listeners[i].fd, F_SETFD, FD_CLOEXEC);
-                int r = http_server_listen(web->server, listeners[i].fd, listeners[i].kind, error);
+                int r = http_server_listen(web->server, inherited(handover, listeners[i].name), listeners[i].kind, error);
                 if (r < 0)
                         return r;
         }
@@ -137,7 +150,7 @@ static int start(struct process *p, const json_t *handover, struct error *error)
         if (r < 0)
                 return r;
         web->loop.user = web;
-        web->supervisor = HANDOVER_SUPERVISOR;
+        web->supervisor = inherited(handover, "supervisor");
         web->owner = (uid_t)json_integer_value(json_object_get(handover, "owner"));
         web->public_url = xstrdup(json_get_string(handover, "public_url"));
         web->started_ms = clock_ms();
@@ -165,7 +178,7 @@ static int start(struct process *p, const json_t *handover, struct error *error)
         if (r < 0)
                 return r;
         p->housekeeping = housekeeping_start(web);
-        return listen_all(web, error);
+        return listen_all(web, handover, error);
 }
 
 static void watch_supervisor(struct process *p)
@@ -174,7 +187,7 @@ static void watch_supervisor(struct process *p)
         uv_signal_init(&loop->uv, &p->term);
         uv_signal_init(&loop->uv, &p->interrupt);
         uv_timer_init(&loop->uv, &p->ready_timer);
-        uv_poll_init(&loop->uv, &p->supervisor, HANDOVER_SUPERVISOR);
+        uv_poll_init(&loop->uv, &p->supervisor, p->web.supervisor);
         p->term.data = p->interrupt.data = p->supervisor.data = p->ready_timer.data = p;
         uv_signal_start(&p->term, on_signal, SIGTERM);
         uv_signal_start(&p->interrupt, on_signal, SIGINT);
@@ -202,14 +215,14 @@ static void stop(struct process *p)
         free(web->public_url);
 }
 
-int web_process(void)
+int web_process(const char *handover_fd)
 {
         _cleanup_error_ struct error error = ERROR_NULL;
         log_setup("web", LOG_LEVEL_INFO);
         prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
         signal(SIGPIPE, SIG_IGN);
         token_init();
-        _cleanup_json_ json_t *handover = read_handover(&error);
+        _cleanup_json_ json_t *handover = read_handover(handover_fd, &error);
         struct process *p = xcalloc(1, sizeof *p);
         loop_init(&p->web.loop);
         int r = handover ? start(p, handover, &error) : error.code;

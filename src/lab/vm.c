@@ -190,7 +190,9 @@ struct db_query vm_inventory(struct vm_list *ret)
 {
         static const struct db_statement statement = {
                 .name = "vm_inventory",
-                .sql = "select hostname, status, needs_reset, launched from vms order by created_at, id",
+                .sql = "select v.hostname, v.status, v.needs_reset, v.launched, v.email is not null as held,"
+                       "       exists (select 1 from vm_presence p where p.vm_id = v.id) as seen"
+                       "  from vms v order by v.created_at, v.id",
                 .rows = DB_MANY,
                 .decode = decode_append,
                 .idempotent = true,

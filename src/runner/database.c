@@ -1,0 +1,58 @@
+/*
+ * The runner's one connection. The database may be restarted, or away for a while, in the middle of a launch: the work
+ * goes on, and what must be written waits for it.
+ */
+#include <errno.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "runner/runner.h"
+
+#define REOPEN_MS 5000
+
+int runner_connect(struct runner *runner, struct error *error)
+{
+        int64_t deadline = clock_ms() + PATIENCE_MS;
+        for (bool told = false;; told = true) {
+                int r = db_open(runner->conninfo, "lablink-runner", &runner->db, error);
+                if (r == 0 || clock_ms() > deadline)
+                        return r;
+                if (!told)
+                        log_warning("%s; trying for a minute", error_text(error));
+                clock_sleep_ms(300);
+        }
+}
+
+/* The lock went with the old connection. When somebody else took it meanwhile, this runner is over. */
+static int reconnect(struct runner *runner, int64_t patience_ms, struct error *error)
+{
+        bool held = false;
+        int r = db_reopen(runner->db, MAX(MIN(patience_ms, (int64_t)REOPEN_MS), (int64_t)0), error);
+        if (r == 0 && runner->lock_fd >= 0)
+                r = db_lock(runner->db, OPERATION_LOCK_KEY, &held, error);
+        if (r < 0 || runner->lock_fd < 0 || held)
+                return r;
+        runner->lost = true;
+        return error_set(error, -ESTALE, "another runner has taken over while the database was away");
+}
+
+int runner_db(struct runner *runner, struct db_query query, int64_t patience_ms, struct error *error)
+{
+        int64_t deadline = clock_ms() + patience_ms;
+        for (;;) {
+                if (runner->lost)
+                        return error_set(error, -ESTALE, "another runner has taken over");
+                int r = db_run(runner->db, query, error);
+                if (r != -ENOTCONN && r != -ETIMEDOUT)
+                        return r;
+                while (reconnect(runner, deadline - clock_ms(), error) < 0) {
+                        if (runner->lost)
+                                return -ESTALE;
+                        if (clock_ms() >= deadline)
+                                return -ENOTCONN;
+                        clock_sleep_ms(200);
+                }
+                if (error)
+                        error_clear(error);
+        }
+}

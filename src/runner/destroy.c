@@ -1,0 +1,32 @@
+/*
+ * Destroy: the machines first, then the rows. Cut off in between, a row without its machine is left, which the next
+ * destroy removes; a machine without a row would be one that nobody knows of.
+ */
+#include "lab/vm.h"
+#include "runner/runner.h"
+
+static void tell_rows(struct runner *runner, const json_t *rows)
+{
+        size_t index;
+        json_t *row;
+        json_array_foreach(rows, index, row)
+                if (!json_is_true(json_object_get(row, "launched")))
+                        runner_say(runner, "%s: not launched here: only the row was removed", json_get_string(row, "hostname"));
+}
+
+int work_destroy(struct runner *runner, json_t **ret_result, struct error *error)
+{
+        struct provider_sink sink = runner_sink(runner);
+        struct vm_list went = {.array = json_array()};
+        runner_say(runner, "Destroying all client VMs.");
+        int r = runner->ops->destroy_all(runner->provider, &sink, error);
+        if (r == 0)
+                r = runner_db(runner, vm_retire(NULL, &went), PATIENCE_MS, error);
+        if (r == 0) {
+                tell_rows(runner, went.array);
+                runner_say(runner, "All client VMs are gone.");
+                *ret_result = json_pack("{s:I}", "destroyed", (json_int_t)json_array_size(went.array));
+        }
+        json_decref(went.array);
+        return r;
+}

@@ -1,0 +1,149 @@
+/*
+ * Launch: the rows first, each with the hash of its VM's secret, then the machines. A row whose machine was not made goes
+ * again, so that what the database says and what exists agree however it ends.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "base/token.h"
+#include "lab/names.h"
+#include "lab/vm.h"
+#include "runner/runner.h"
+
+struct machine {
+        char *hostname;
+        char token[TOKEN_LENGTH + 1];
+        bool made;
+};
+
+struct launch {
+        struct machine *machines;
+        size_t n;
+};
+
+static void launch_clear(struct launch *launch)
+{
+        for (size_t i = 0; i < launch->n; i++)
+                free(launch->machines[i].hostname);
+        if (launch->machines)
+                explicit_bzero(launch->machines, launch->n * sizeof *launch->machines);
+        free(launch->machines);
+}
+
+static bool holds_name(const json_t *rows, const struct provider_vms *vms, const char *name)
+{
+        size_t index;
+        json_t *row;
+        json_array_foreach(rows, index, row)
+                if (str_eq(json_get_string(row, "hostname"), name))
+                        return true;
+        for (size_t i = 0; i < vms->n; i++)
+                if (str_eq(vms->vm[i].hostname, name))
+                        return true;
+        return false;
+}
+
+/* The N smallest numbers that neither a row nor a machine has. */
+static void choose_names(struct runner *runner, const json_t *rows, const struct provider_vms *vms, size_t n, struct launch *launch)
+{
+        _cleanup_free_ char *environment = config_environment(runner->config);
+        launch->machines = xcalloc(n + 1, sizeof *launch->machines);
+        for (int number = 1; launch->n < n; number++) {
+                char *name = xasprintf("lablink-vm-%s-%d", environment, number);
+                if (holds_name(rows, vms, name))
+                        free(name);
+                else
+                        launch->machines[launch->n++].hostname = name;
+        }
+}
+
+static int find_names(struct runner *runner, size_t n, struct launch *launch, struct error *error)
+{
+        struct provider_vms vms = {0};
+        struct vm_list rows = {.array = json_array()};
+        int r = runner_db(runner, vm_inventory(&rows), PATIENCE_MS, error);
+        if (r == 0)
+                r = runner->ops->list(runner->provider, &vms, error);
+        if (r == 0)
+                choose_names(runner, rows.array, &vms, n, launch);
+        provider_vms_clear(&vms);
+        json_decref(rows.array);
+        return r;
+}
+
+static int write_rows(struct runner *runner, struct launch *launch, struct error *error)
+{
+        for (size_t i = 0; i < launch->n; i++) {
+                struct machine *machine = &launch->machines[i];
+                struct flag_answer made = {0};
+                char hash[TOKEN_HASH_LENGTH + 1];
+                token_random(machine->token);
+                token_hash(machine->token, hash);
+                int r = runner_db(runner, vm_name(machine->hostname, hash, &made), PATIENCE_MS, error);
+                if (r < 0)
+                        return error_wrap(error, "cannot write the row of %s", machine->hostname);
+                if (!made.yes)
+                        return error_set(error, -EEXIST, "a VM called %s has come by its own word meanwhile; launch again",
+                                         machine->hostname);
+        }
+        return 0;
+}
+
+static void machine_made(struct runner *runner, const char *hostname, double started, double ended)
+{
+        struct launch *launch = runner->work;
+        for (size_t i = 0; i < launch->n; i++)
+                if (str_eq(launch->machines[i].hostname, hostname))
+                        launch->machines[i].made = true;
+        runner_db(runner, vm_made(hostname, started, ended), PATIENCE_MS, NULL);
+}
+
+static int make_machines(struct runner *runner, struct launch *launch, struct error *error)
+{
+        struct provider_sink sink = runner_sink(runner);
+        struct provider_order *orders = xcalloc(launch->n, sizeof *orders);
+        for (size_t i = 0; i < launch->n; i++)
+                orders[i] = (struct provider_order){.hostname = launch->machines[i].hostname, .token = launch->machines[i].token};
+        runner->work = launch;
+        runner->created = machine_made;
+        int r = runner->ops->launch(runner->provider, orders, launch->n, &sink, error);
+        runner->created = NULL;
+        free(orders);
+        return r;
+}
+
+static json_t *forget_unmade(struct runner *runner, const struct launch *launch)
+{
+        json_t *names = json_array();
+        for (size_t i = 0; i < launch->n; i++) {
+                const struct machine *machine = &launch->machines[i];
+                if (machine->made)
+                        json_array_append_new(names, json_string(machine->hostname));
+                else
+                        runner_db(runner, vm_unname(machine->hostname), PATIENCE_MS, NULL);
+        }
+        return names;
+}
+
+int work_launch(struct runner *runner, const json_t *arguments, json_t **ret_result, struct error *error)
+{
+        _cleanup_(launch_clear) struct launch launch = {0};
+        int64_t n = (int64_t)json_integer_value(json_object_get(arguments, "num_vms"));
+        if (n < 1 || n > runner->config->provider.vms_max)
+                return error_set(error, -EINVAL, "%lld is no number of VMs to launch", (long long)n);
+        runner->total = (int)n;
+        runner->progress_due = true;
+        runner_say(runner, "Launching %lld client VM%s by the provider %s.", (long long)n, n == 1 ? "" : "s", runner->ops->name);
+        int r = find_names(runner, (size_t)n, &launch, error);
+        if (r == 0)
+                r = write_rows(runner, &launch, error);
+        if (r == 0)
+                r = make_machines(runner, &launch, error);
+        json_t *made = forget_unmade(runner, &launch);
+        if (r == 0)
+                runner_say(runner, "%zu client VM%s made; they report in while they boot.", launch.n, launch.n == 1 ? " is" : "s are");
+        *ret_result = json_pack("{s:o}", "vms", made);
+        return r;
+}

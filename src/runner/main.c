@@ -1,0 +1,151 @@
+/*
+ * lablink-runner: started by the allocator for one operation or one look, or by `lablink vm exec` for a way into a VM.
+ * The only place that knows every provider.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "base/token.h"
+#include "base/usage.h"
+#include "provider/local/local.h"
+#include "runner/runner.h"
+
+#define EXIT_USAGE 2
+
+static const struct provider_ops *const providers[] = {&local_provider};
+
+struct arguments {
+        const char *handover, *config, *state_dir;
+        struct opt_strings sets;
+        bool as_root;
+};
+
+static int parse(struct arguments *args, int *argc, char **argv, struct error *error)
+{
+        const struct opt options[] = {
+                {"config", 'c', OPT_STRING, "FILE", "The allocator's configuration.", &args->config},
+                {"state-dir", 's', OPT_STRING, "DIR", "The lab's state directory.", &args->state_dir},
+                {"set", 0, OPT_STRINGS, "SECTION.KEY=VALUE", "Sets one key of the configuration; may be repeated.", &args->sets},
+                {"handover", 0, OPT_STRING, "FD", "Read configuration and database from this descriptor (the allocator does this).",
+                 &args->handover},
+                {"root", 0, OPT_FLAG, NULL, "Enter the VM as its root, not as the participant.", &args->as_root},
+                {0}};
+        static const struct verb verbs[] = {
+                {"operation", "ID", "Does the work of one operation.", NULL},
+                {"reconcile", NULL, "Compares machines with rows once and mends what differs.", NULL},
+                {"check", NULL, "Says whether the provider can work on this machine, as JSON.", NULL},
+                {"vm exec", "NAME -- COMMAND...", "Runs a command in a VM.", NULL},
+                {"vm shell", "NAME", "Opens a shell in a VM.", NULL},
+                {0}};
+        static const char *const synopses[] = {"[OPTION...] VERB [ARGUMENT...]", NULL};
+        const struct usage usage = {.program = "lablink-runner",
+                                    .summary = "does the work on LabLink's client VMs",
+                                    .synopses = synopses,
+                                    .description = "Started by lablink-allocator and by lablink; it outlives both until its work is done.",
+                                    .options = options,
+                                    .verbs = verbs,
+                                    .exits = "Exit status: 0 done, 1 failed, 2 wrong command line or configuration, 75 another runner "
+                                             "works; vm exec and vm shell: the command's own, 126 or 127 when it could not be run."};
+        return usage_parse(&usage, options, false, argc, argv, error);
+}
+
+static int load_handover(struct runner *runner, const char *fd_text, struct error *error)
+{
+        int64_t fd;
+        _cleanup_buf_ struct buf text = BUF_NULL;
+        if (parse_int(fd_text, 3, 65535, &fd) < 0)
+                return error_set(error, -EINVAL, "--handover takes the number of a descriptor");
+        int r = fd_read_all((int)fd, 4 << 20, &text);
+        close((int)fd);
+        if (r < 0)
+                return error_errno(error, -r, "cannot read the configuration handed over");
+        _cleanup_json_ json_t *handover = json_read(buf_str(&text), text.len, error);
+        explicit_bzero(text.data, text.len);
+        if (!handover)
+                return error_wrap(error, "the configuration handed over");
+        runner->conninfo = xstrdup(str_or(json_get_string(handover, "conninfo"), ""));
+        return config_from_json(json_object_get(handover, "config"), &runner->config, error);
+}
+
+static int load_file(struct runner *runner, const struct arguments *args, struct error *error)
+{
+        _cleanup_buf_ struct buf problems = BUF_NULL;
+        struct config_input input = {.file = args->config,
+                                     .file_required = args->config != NULL,
+                                     .sets = args->sets.n ? args->sets.values : NULL,
+                                     .state_dir = args->state_dir};
+        int r = config_load(&input, &runner->config, &problems);
+        return r < 0 ? error_set(error, r, "%s", buf_str(&problems)) : 0;
+}
+
+static int choose_provider(struct runner *runner, struct error *error)
+{
+        const char *kind = runner->config->provider.kind;
+        for (size_t i = 0; i < ARRAY_SIZE(providers); i++)
+                if (str_eq(providers[i]->name, kind))
+                        runner->ops = providers[i];
+        return runner->ops ? 0 : error_set(error, -ENOTSUP, "this build has no provider called %s", kind);
+}
+
+static int dispatch(struct runner *runner, const struct arguments *args, int argc, char **argv)
+{
+        const char *verb = argc > 1 ? argv[1] : "";
+        int64_t id;
+        bool handed = args->handover != NULL;
+        if (handed && argc == 3 && str_eq(verb, "operation") && parse_int(argv[2], 1, INT64_MAX, &id) == 0)
+                return run_operation(runner, id);
+        if (handed && argc == 2 && str_eq(verb, "reconcile"))
+                return run_reconcile(runner);
+        if (argc == 2 && str_eq(verb, "check"))
+                return run_check(runner);
+        if (argc > 4 && str_eq(verb, "vm") && str_eq(argv[2], "exec"))
+                return run_exec(runner, argv[3], args->as_root, (const char *const *)argv + 4);
+        if (argc == 4 && str_eq(verb, "vm") && str_eq(argv[2], "shell"))
+                return run_exec(runner, argv[3], args->as_root, NULL);
+        fprintf(stderr, "lablink-runner: say what to do: operation, reconcile (both with --handover), check, vm exec or vm shell; "
+                        "--help tells more\n");
+        return EXIT_USAGE;
+}
+
+static void runner_deinit(struct runner *runner)
+{
+        runner_unlock(runner);
+        db_close(runner->db);
+        if (runner->provider)
+                runner->ops->close(runner->provider);
+        config_free(runner->config);
+        json_decref(runner->lines);
+        free(runner->state_dir);
+        free(runner->conninfo);
+}
+
+int main(int argc, char **argv)
+{
+        _cleanup_error_ struct error error = ERROR_NULL;
+        struct arguments args = {0};
+        struct runner runner = {.lock_fd = -1, .lines = json_array()};
+        log_setup("runner", LOG_LEVEL_INFO);
+        signal(SIGPIPE, SIG_IGN);
+        token_init();
+        int status = EXIT_USAGE;
+        int r = parse(&args, &argc, argv, &error);
+        if (r > 0)
+                status = 0;
+        if (r == 0)
+                r = args.handover ? load_handover(&runner, args.handover, &error) : load_file(&runner, &args, &error);
+        if (r == 0)
+                r = choose_provider(&runner, &error);
+        if (r == 0) {
+                runner.state_dir = config_state_dir(runner.config);
+                status = dispatch(&runner, &args, argc, argv);
+        } else if (r < 0) {
+                fprintf(stderr, "lablink-runner: %s\n", error_text(&error));
+        }
+        runner_deinit(&runner);
+        return status;
+}

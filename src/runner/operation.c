@@ -1,0 +1,78 @@
+/*
+ * One operation from its queued row to its end. The row is taken once: whoever comes second finds nothing to do. What
+ * cannot be written at the end (the database is away for good) is left to the next reconcile, which ends the row as
+ * interrupted.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "runner/runner.h"
+
+#define LOCK_WAIT_MS 60000
+#define END_PATIENCE_MS 600000
+#define EXIT_BUSY 75
+
+int operation_finish(struct runner *runner, int r, json_t *result, struct error *error)
+{
+        _cleanup_error_ struct error trouble = ERROR_NULL;
+        struct flag_answer ours = {0};
+        const char *state = r == 0 ? "done" : r == -ECANCELED ? "cancelled" : "failed";
+        if (r < 0)
+                runner_say(runner, "%s: %s", state, error_text(error));
+        runner->progress_due |= r == 0;
+        runner_flush(runner, END_PATIENCE_MS);
+        _cleanup_free_ char *text = result ? json_text(result) : NULL;
+        json_decref(result);
+        int ended = runner_db(runner,
+                              operation_end(runner->operation, runner->epoch, state, r < 0 ? error_text(error) : NULL, text, &ours),
+                              END_PATIENCE_MS, &trouble);
+        if (ended < 0)
+                log_error("operation %lld ended as %s, which could not be written: %s", (long long)runner->operation, state,
+                          error_text(&trouble));
+        runner->operation = 0;
+        return ended;
+}
+
+static int work(struct runner *runner, const struct operation_taken *taken, json_t **ret_result, struct error *error)
+{
+        int r = runner->ops->open(runner->config, &runner->provider, error);
+        if (r < 0)
+                return r;
+        if (str_eq(taken->kind, "launch"))
+                return work_launch(runner, taken->arguments, ret_result, error);
+        if (str_eq(taken->kind, "destroy"))
+                return work_destroy(runner, ret_result, error);
+        return error_set(error, -ENOTSUP, "this program knows no operation called %s", taken->kind);
+}
+
+static int take_and_work(struct runner *runner, int64_t id, struct error *error)
+{
+        struct operation_taken taken = {0};
+        json_t *result = NULL;
+        int r = runner_db(runner, operation_take(id, &taken), PATIENCE_MS, error);
+        if (r == 0 && taken.taken) {
+                runner->operation = id;
+                runner->epoch = taken.epoch;
+                int done = work(runner, &taken, &result, error);
+                r = operation_finish(runner, done, result, error);
+        }
+        operation_taken_clear(&taken);
+        return r;
+}
+
+int run_operation(struct runner *runner, int64_t id)
+{
+        _cleanup_error_ struct error error = ERROR_NULL;
+        int r = runner_connect(runner, &error);
+        if (r == 0)
+                r = runner_lock(runner, LOCK_WAIT_MS, &error);
+        if (r == 0)
+                r = take_and_work(runner, id, &error);
+        if (r == -EWOULDBLOCK)
+                return EXIT_BUSY;
+        if (r < 0)
+                log_error("operation %lld: %s", (long long)id, error_text(&error));
+        return r < 0 ? 1 : 0;
+}

@@ -1,0 +1,277 @@
+/*
+ * Reconcile: what the provider has against what the rows say. Runs at start, each minute and after a release. First it
+ * ends operations whose runner is gone (it holds the locks, so no other runner lives), then it mends what differs. Only
+ * when a machine has to be touched does it make an operation of its own, with its output.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "base/token.h"
+#include "lab/settings.h"
+#include "lab/vm.h"
+#include "runner/runner.h"
+
+#define QUEUED_FOR_EVER_MS 600000
+
+enum task_kind { NOTHING, START, RESET, FINISH };
+
+struct differences {
+        json_t *rows;              /* of vm_inventory */
+        struct provider_vms vms;
+        json_t *orphans;           /* names of machines without a row */
+        size_t to_start, to_reset, to_finish;
+};
+
+static void differences_clear(struct differences *d)
+{
+        json_decref(d->rows);
+        json_decref(d->orphans);
+        provider_vms_clear(&d->vms);
+}
+
+static bool is_true(const json_t *row, const char *key)
+{
+        return json_is_true(json_object_get(row, key));
+}
+
+static const json_t *find_row(const struct differences *d, const char *hostname)
+{
+        size_t index;
+        json_t *row;
+        json_array_foreach(d->rows, index, row)
+                if (str_eq(json_get_string(row, "hostname"), hostname))
+                        return row;
+        return NULL;
+}
+
+static bool has_machine(const struct differences *d, const char *hostname)
+{
+        for (size_t i = 0; i < d->vms.n; i++)
+                if (str_eq(d->vms.vm[i].hostname, hostname))
+                        return true;
+        return false;
+}
+
+/* What is to be done with one machine that has a row. A broken one that somebody's seat is on keeps its files: an
+ * administrator decides. */
+static enum task_kind task_for(const struct provider_vm *vm, const json_t *row)
+{
+        if (is_true(row, "needs_reset"))
+                return RESET;
+        if (vm->state == PROVIDER_STOPPED)
+                return START;
+        return vm->state == PROVIDER_BROKEN && !is_true(row, "held") ? FINISH : NOTHING;
+}
+
+/* --- the provider's health, for /readyz and the pages ---------------------------------------------------------------- */
+
+static int note_provider(struct runner *runner, const struct differences *d, struct error *error)
+{
+        _cleanup_free_ char *code = NULL, *hint = NULL;
+        _cleanup_strv_ char **detail = NULL;
+        runner->ops->check(runner->provider, &code, &hint, &detail);
+        json_t *lines = json_array();
+        for (size_t i = 0; detail && detail[i]; i++)
+                json_array_append_new(lines, json_string(detail[i]));
+        _cleanup_json_ json_t *value = json_pack("{s:s, s:s, s:s?, s:o, s:O}", "name", runner->ops->name, "code", code, "hint",
+                                                 hint, "detail", lines, "orphans", d->orphans);
+        _cleanup_free_ char *text = json_text(value);
+        return runner_db(runner, setting_put("provider", text), PATIENCE_MS, error);
+}
+
+/* --- looking -------------------------------------------------------------------------------------------------------- */
+
+static int look(struct runner *runner, struct differences *d, struct error *error)
+{
+        struct vm_list rows = {.array = json_array()};
+        d->orphans = json_array();
+        d->rows = rows.array;
+        int r = runner_db(runner, vm_inventory(&rows), PATIENCE_MS, error);
+        if (r == 0)
+                r = runner->ops->list(runner->provider, &d->vms, error);
+        for (size_t i = 0; r == 0 && i < d->vms.n; i++) {
+                const json_t *row = find_row(d, d->vms.vm[i].hostname);
+                enum task_kind kind = row ? task_for(&d->vms.vm[i], row) : NOTHING;
+                if (!row)
+                        json_array_append_new(d->orphans, json_string(d->vms.vm[i].hostname));
+                d->to_start += kind == START;
+                d->to_reset += kind == RESET;
+                d->to_finish += kind == FINISH;
+        }
+        return r;
+}
+
+/* Rows alone: a launch that was cut off before it came to that machine, or a machine that has gone. */
+static int mend_rows(struct runner *runner, const struct differences *d, struct error *error)
+{
+        size_t index;
+        json_t *row;
+        int r = 0;
+        json_array_foreach(d->rows, index, row) {
+                const char *hostname = json_get_string(row, "hostname");
+                if (r < 0 || !is_true(row, "launched") || has_machine(d, hostname))
+                        continue;
+                if (is_true(row, "seen") || is_true(row, "held")) {
+                        if (!str_eq(json_get_string(row, "status"), "unknown"))
+                                log_warning("the machine of %s has gone", hostname);
+                        r = runner_db(runner, vm_missing(hostname), PATIENCE_MS, error);
+                } else {
+                        log_info("%s was named by a launch that was cut off before it was made: its row goes", hostname);
+                        r = runner_db(runner, vm_unname(hostname), PATIENCE_MS, error);
+                }
+        }
+        return r;
+}
+
+/* --- mending machines ------------------------------------------------------------------------------------------------ */
+
+int renew_token(struct runner *runner, const char *hostname, char *token, struct error *error)
+{
+        char hash[TOKEN_HASH_LENGTH + 1];
+        token_random(token);
+        token_hash(token, hash);
+        return runner_db(runner, vm_new_token(hostname, hash), PATIENCE_MS, error);
+}
+
+static int remake(struct runner *runner, const char *hostname, const struct provider_sink *sink, struct error *error)
+{
+        char token[TOKEN_LENGTH + 1];
+        int r = renew_token(runner, hostname, token, error);
+        if (r == 0)
+                r = runner->ops->reset(runner->provider, hostname, token, sink, error);
+        explicit_bzero(token, sizeof token);
+        return r < 0 ? r : runner_db(runner, vm_reset_done(hostname), PATIENCE_MS, error);
+}
+
+static int restart(struct runner *runner, const char *hostname, const struct provider_sink *sink, struct error *error)
+{
+        int r = runner_db(runner, vm_missing(hostname), PATIENCE_MS, error);
+        return r < 0 ? r : runner->ops->start(runner->provider, hostname, sink, error);
+}
+
+static int mend_machine(struct runner *runner, const char *hostname, enum task_kind kind, const struct provider_sink *sink,
+                        struct error *error)
+{
+        switch (kind) {
+        case START:
+                runner_say(runner, "%s: not running: starting it again", hostname);
+                return restart(runner, hostname, sink, error);
+        case RESET:
+                runner_say(runner, "%s: released: making it fresh", hostname);
+                return remake(runner, hostname, sink, error);
+        case FINISH:
+                runner_say(runner, "%s: only half made: making it again", hostname);
+                return remake(runner, hostname, sink, error);
+        case NOTHING:
+                break;
+        }
+        return 0;
+}
+
+static int mend_machines(struct runner *runner, const struct differences *d, struct error *error)
+{
+        struct provider_sink sink = runner_sink(runner);
+        size_t failed = 0, done = 0, total = d->to_start + d->to_reset + d->to_finish;
+        for (size_t i = 0; i < d->vms.n; i++) {
+                _cleanup_error_ struct error why = ERROR_NULL;
+                const char *hostname = d->vms.vm[i].hostname;
+                const json_t *row = find_row(d, hostname);
+                enum task_kind kind = row ? task_for(&d->vms.vm[i], row) : NOTHING;
+                if (kind == NOTHING)
+                        continue;
+                if (sink.cancelled(sink.userdata))
+                        return error_set(error, -ECANCELED, "cancelled after %zu of %zu VMs", done, total);
+                if (mend_machine(runner, hostname, kind, &sink, &why) < 0) {
+                        runner_say(runner, "%s: %s", hostname, error_text(&why));
+                        failed++;
+                }
+                sink.progress(sink.userdata, (int)++done, (int)total);
+        }
+        return failed ? error_set(error, -EIO, "%zu of %zu VMs could not be mended", failed, total) : 0;
+}
+
+/* An operation of its own, so that people see what happens. Somebody else's that waits for its runner goes first: then
+ * *ret_ours stays false, and the next look comes soon. */
+static int begin_operation(struct runner *runner, const struct differences *d, bool *ret_ours, struct error *error)
+{
+        struct operation_new made = {0};
+        struct operation_taken taken = {0};
+        _cleanup_free_ char *text = NULL;
+        _cleanup_json_ json_t *arguments = json_pack("{s:I, s:I, s:I}", "start", (json_int_t)d->to_start, "reset",
+                                                     (json_int_t)d->to_reset, "finish", (json_int_t)d->to_finish);
+        int r = runner_db(runner, operation_create("reconcile", arguments, &text, NULL, "lablink", &made), PATIENCE_MS, error);
+        bool started = r == 0 && made.outcome == OPERATION_STARTED;
+        int64_t id = started ? (int64_t)json_integer_value(json_object_get(made.operation, "id")) : 0;
+        json_decref(made.operation);
+        if (started)
+                r = runner_db(runner, operation_take(id, &taken), PATIENCE_MS, error);
+        if (r == 0 && taken.taken) {
+                *ret_ours = true;
+                runner->operation = id;
+                runner->epoch = taken.epoch;
+        }
+        operation_taken_clear(&taken);
+        return r;
+}
+
+static int mend(struct runner *runner, const struct differences *d, struct error *error)
+{
+        bool ours = false;
+        if (d->to_start + d->to_reset + d->to_finish == 0)
+                return 0;
+        int r = begin_operation(runner, d, &ours, error);
+        if (r < 0 || !ours)
+                return r;
+        int mended = mend_machines(runner, d, error);
+        return operation_finish(runner, mended, NULL, error);
+}
+
+/* --- once ------------------------------------------------------------------------------------------------------------ */
+
+static int end_abandoned(struct runner *runner, struct error *error)
+{
+        struct vm_list ended = {.array = json_array()};
+        size_t index;
+        json_t *operation;
+        int r = runner_db(runner,
+                          operation_interrupt("Its runner ended before its work was done. What was made stays; start it again for the rest.",
+                                              QUEUED_FOR_EVER_MS, &ended),
+                          PATIENCE_MS, error);
+        json_array_foreach(ended.array, index, operation)
+                log_warning("operation %lld (%s) was interrupted: its runner is gone",
+                            (long long)json_integer_value(json_object_get(operation, "id")), json_get_string(operation, "kind"));
+        json_decref(ended.array);
+        return r;
+}
+
+static int reconcile(struct runner *runner, struct error *error)
+{
+        _cleanup_(differences_clear) struct differences d = {0};
+        int r = end_abandoned(runner, error);
+        if (r == 0)
+                r = runner->ops->open(runner->config, &runner->provider, error);
+        if (r == 0)
+                r = look(runner, &d, error);
+        if (r == 0)
+                r = note_provider(runner, &d, error);
+        if (r == 0)
+                r = mend_rows(runner, &d, error);
+        return r < 0 ? r : mend(runner, &d, error);
+}
+
+int run_reconcile(struct runner *runner)
+{
+        _cleanup_error_ struct error error = ERROR_NULL;
+        int r = runner_connect(runner, &error);
+        if (r == 0)
+                r = runner_lock(runner, 0, &error);
+        if (r == 0)
+                r = reconcile(runner, &error);
+        if (r == -EWOULDBLOCK) /* a runner works: it, or the next look, sees what this one would have seen */
+                return 0;
+        if (r < 0)
+                log_error("reconcile: %s", error_text(&error));
+        return r < 0 ? 1 : 0;
+}

@@ -1,0 +1,72 @@
+/*
+ * The runner: one process that does one operation to its end, or reconciles once, or enters a VM. It alone is linked
+ * with the providers. It outlives the allocator that started it; what it has done is in the database, and what it has
+ * not done is found by the next reconcile.
+ *
+ * Two locks say that it is the only one that changes machines: the advisory lock of the database (one runner a
+ * database), and an flock in the state directory (one runner a machine; it is held until the last program that the
+ * runner started has ended). A runner that lost its connection, and with it the advisory lock, stops as soon as another
+ * one holds it.
+ */
+#pragma once
+
+#include "config/config.h"
+#include "db/db.h"
+#include "lab/operation.h"
+#include "provider/provider.h"
+
+struct runner {
+        struct config *config;
+        char *state_dir, *conninfo;
+        const struct provider_ops *ops;
+        struct provider *provider;
+        struct db *db;
+        int lock_fd;           /* STATE/runner.lock; -1: not held */
+        int64_t operation;     /* 0: none */
+        int64_t epoch;
+        bool lost;             /* another runner has taken over: nothing may be changed any more */
+
+        json_t *lines;         /* not yet written */
+        int64_t flushed_ms, retry_ms;
+        size_t dropped;
+        int done, total;
+        bool progress_due, cancelled;
+        void *work;            /* of the operation that is running: receives `created` */
+        void (*created)(struct runner *runner, const char *hostname, double started, double ended);
+};
+
+/* --- database.c: statements that outlast a lost connection --- */
+int runner_connect(struct runner *runner, struct error *error);
+#define PATIENCE_MS 60000
+/* Runs it; when the connection has gone, makes another and takes the lock again, for up to `patience_ms`. -ESTALE: another
+ * runner holds the lock now. Only for statements that may be run twice. */
+int runner_db(struct runner *runner, struct db_query query, int64_t patience_ms, struct error *error);
+
+/* --- lock.c --- */
+/* Both locks. -EWOULDBLOCK: another runner works. */
+int runner_lock(struct runner *runner, int64_t wait_ms, struct error *error);
+void runner_unlock(struct runner *runner);
+
+/* --- sink.c: where the provider's words go --- */
+struct provider_sink runner_sink(struct runner *runner);
+void runner_say(struct runner *runner, const char *format, ...) _printf_(2, 3);
+/* Writes what is waiting; `patience_ms` 0: one try. */
+int runner_flush(struct runner *runner, int64_t patience_ms);
+
+/* --- operation.c --- */
+/* Exit status. Takes the row, does its work, ends it. */
+int run_operation(struct runner *runner, int64_t id);
+/* Ends the row by what `r` and `error` say. Takes the result. */
+int operation_finish(struct runner *runner, int r, json_t *result, struct error *error);
+
+/* --- launch.c, destroy.c, reconcile.c: 0 or a negative errno; *ret_result may be NULL --- */
+int work_launch(struct runner *runner, const json_t *arguments, json_t **ret_result, struct error *error);
+int work_destroy(struct runner *runner, json_t **ret_result, struct error *error);
+/* Exit status. */
+int run_reconcile(struct runner *runner);
+/* A new secret for the VM: `token` for the machine, its hash into the row. */
+int renew_token(struct runner *runner, const char *hostname, char *token, struct error *error);
+
+/* --- enter.c: exit status --- */
+int run_check(struct runner *runner);
+int run_exec(struct runner *runner, const char *hostname, bool as_root, const char *const *argv);
