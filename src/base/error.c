@@ -74,6 +74,8 @@ const char *error_text(const struct error *error)
 
 void error_clear(struct error *error)
 {
+        if (!error)
+                return;
         free(error->text);
         *error = ERROR_NULL;
 }

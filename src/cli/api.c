@@ -44,8 +44,7 @@ struct exchange {
         char why[CURL_ERROR_SIZE];
 };
 
-/* --- who is spoken to ----------------------------------------------------------------------------------------------
- */
+/* --- who is spoken to -------------------------------------------------------------------------------------------- */
 
 static int read_password(struct cli *cli, struct api *api, struct error *error)
 {
@@ -159,8 +158,7 @@ bool api_is_local(const struct cli *cli)
         return !cli->opt.url;
 }
 
-/* --- one exchange --------------------------------------------------------------------------------------------------
- */
+/* --- one exchange ------------------------------------------------------------------------------------------------ */
 
 static size_t on_bytes(char *bytes, size_t size, size_t n, void *userdata)
 {
@@ -339,8 +337,11 @@ static int call(struct cli *cli, const char *path, const json_t *body, bool any,
         }
         progress_deinit(&cli->api->waiting);
         curl_slist_free_all(headers);
-        if (r < 0 || !ret)
+        if (r < 0)
                 return r;
+        error_clear(error); /* of attempts that were repeated */
+        if (!ret)
+                return 0;
         _cleanup_error_ struct error why = ERROR_NULL;
         *ret = json_read(buf_str(&x.body), x.body.len, &why);
         if (!*ret)

@@ -46,6 +46,19 @@ int cli_state_dir(struct cli *cli, char **ret, struct error *error)
         return 0;
 }
 
+char *cli_program(const char *name)
+{
+        char self[PATH_MAX];
+        ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+        self[MAX(n, (ssize_t)0)] = '\0';
+        char *slash = strrchr(self, '/');
+        if (!slash)
+                return xstrdup(name);
+        *slash = '\0';
+        _cleanup_free_ char *beside = path_join(self, name);
+        return access(beside, X_OK) == 0 ? STEAL(beside) : xstrdup(name);
+}
+
 void cli_hint(struct cli *cli, const char *format, ...)
 {
         va_list args;

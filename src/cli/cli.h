@@ -42,6 +42,8 @@ struct cli {
 int cli_config(struct cli *cli, struct config **ret, struct error *error);
 /* The allocator's state directory: of --state-dir, else of the configuration. Owned by the caller. */
 int cli_state_dir(struct cli *cli, char **ret, struct error *error);
+/* Path of one of LabLink's programs: beside this one, else its name alone for PATH. Owned by the caller. */
+char *cli_program(const char *name);
 /* What to do about the error that is being returned; replaces an older one. */
 void cli_hint(struct cli *cli, const char *format, ...) _printf_(2, 3);
 /* What was done, in a sentence, on standard output; nothing under -q or --output json. */

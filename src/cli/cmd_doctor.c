@@ -46,8 +46,7 @@ static void tell(struct doctor *d, const char *check, enum result result, const 
         table_add(d->table, text);
 }
 
-/* --- this machine --------------------------------------------------------------------------------------------------
- */
+/* --- this machine ------------------------------------------------------------------------------------------------ */
 
 static void check_configuration(struct doctor *d)
 {
@@ -132,8 +131,7 @@ static void check_files(struct doctor *d)
                 tell(d, "file limit", OK, "%llu open files", (unsigned long long)limit.rlim_max);
 }
 
-/* --- programs ------------------------------------------------------------------------------------------------------
- */
+/* --- programs ---------------------------------------------------------------------------------------------------- */
 
 static bool in_path(const char *name)
 {
@@ -148,21 +146,23 @@ static bool in_path(const char *name)
 }
 
 static const struct program {
-        const char *name, *package, *without;
+        const char *provider, *name, *package, *without;
         enum result missing;
 } programs[] = {
-        {"bwrap", "bubblewrap", "local VMs cannot be made", FAIL},
-        {"nsenter", "util-linux", "local VMs cannot be entered", FAIL},
-        {"slirp4netns", "slirp4netns", "local VMs have no way to the outside", WARN},
-        {"git", "git", "the participants' repository cannot be cloned", WARN},
-        {"tmux", "tmux", "local VMs have no terminal session", WARN},
+        {"local", "bwrap", "bubblewrap", "local VMs cannot be made", FAIL},
+        {"local", "nsenter", "util-linux", "local VMs cannot be entered", FAIL},
+        {"local", "slirp4netns", "slirp4netns", "local VMs have no way to the outside", WARN},
+        {"local", "git", "git", "the participants' repository cannot be cloned", WARN},
+        {"local", "tmux", "tmux", "local VMs have no terminal session", WARN},
+        {"terraform", "ssh", "openssh-client", "VMs cannot be entered nor their files collected", WARN},
+        {"terraform", "rsync", "rsync", "participants' files cannot be collected", WARN},
 };
 
 static void check_programs(struct doctor *d)
 {
-        if (!str_eq(d->config->provider.kind, "local"))
-                return;
         for (const struct program *p = programs; p < programs + ARRAY_SIZE(programs); p++) {
+                if (!str_eq(d->config->provider.kind, p->provider))
+                        continue;
                 if (in_path(p->name))
                         tell(d, p->name, OK, "is installed");
                 else if (str_eq(p->name, "slirp4netns") && !d->config->local.outside)
@@ -170,6 +170,26 @@ static void check_programs(struct doctor *d)
                 else
                         tell(d, p->name, p->missing, "is missing, so %s: apt install %s", p->without, p->package);
         }
+        if (str_eq(d->config->provider.kind, "terraform") && !in_path("tofu") && !in_path("terraform"))
+                tell(d, "tofu", FAIL,
+                     "neither tofu nor terraform is installed: see https://opentofu.org/docs/intro/install/");
+}
+
+/* The programs that an allocator starts stand beside this one. */
+static void check_own_programs(struct doctor *d)
+{
+        static const char *const names[] = {"lablink-allocator", "lablink-runner", "lablink-client"};
+        _cleanup_buf_ struct buf missing = BUF_NULL;
+        for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+                _cleanup_free_ char *path = cli_program(names[i]);
+                if (!strchr(path, '/') && !in_path(path))
+                        buf_addf(&missing, "%s%s", missing.len ? ", " : "", names[i]);
+        }
+        if (missing.len)
+                tell(d, "LabLink", FAIL, "%s: neither beside this program nor in PATH: make build, or install it again",
+                     buf_str(&missing));
+        else
+                tell(d, "LabLink", OK, "version %s, every program is there", LABLINK_VERSION);
 }
 
 static void check_kernel(struct doctor *d)
@@ -216,8 +236,7 @@ static void check_postgres(struct doctor *d)
                      "db.url");
 }
 
-/* --- the allocator -------------------------------------------------------------------------------------------------
- */
+/* --- the allocator ----------------------------------------------------------------------------------------------- */
 
 static void check_part(struct doctor *d, const json_t *ready, const char *part, enum result otherwise)
 {
@@ -253,6 +272,7 @@ int run_doctor(struct cli *cli, _unused_ int argc, _unused_ char **argv, _unused
         _cleanup_table_ struct table *table = table_new(heads);
         struct doctor d = {.cli = cli, .table = table};
         if (api_is_local(cli)) {
+                check_own_programs(&d);
                 check_configuration(&d);
                 check_state(&d);
                 check_disk(&d);

@@ -2,34 +2,10 @@
  * lablink vm exec and vm shell: this program becomes lablink-runner, which alone knows how each provider is entered.
  */
 #include <errno.h>
-#include <limits.h>
 #include <string.h>
 
-#include "base/file.h"
 #include "cli/api.h"
 #include "cli/commands.h"
-
-#define RUNNER "lablink-runner"
-
-/* Beside this program; "lablink-runner" for PATH when it is not there. Owned by the caller. */
-static char *runner(void)
-{
-        char self[PATH_MAX];
-        ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-        char *slash = NULL;
-        if (n > 0) {
-                self[n] = '\0';
-                slash = strrchr(self, '/');
-        }
-        if (slash) {
-                *slash = '\0';
-                char *beside = path_join(self, RUNNER);
-                if (access(beside, X_OK) == 0)
-                        return beside;
-                free(beside);
-        }
-        return xstrdup(RUNNER);
-}
 
 struct words {
         const char **list;
@@ -67,23 +43,25 @@ static int enter(struct cli *cli, const char *verb, const char *name, char **com
                 cli_hint(cli, "sudo lablink vm %s ...", verb);
                 return error_set(error, -EPERM, "only root can enter a VM");
         }
-        _cleanup_free_ char *program = runner();
+        _cleanup_free_ char *program = cli_program("lablink-runner");
         _cleanup_(words_free) struct words words = {0};
         add(&words, program);
-        add(&words, "vm");
-        add(&words, verb);
-        if (cli->opt.as_root)
-                add(&words, "--root");
         add_option(&words, "--config", cli->opt.config_file);
         add_option(&words, "--state-dir", cli->opt.state_dir);
         for (size_t i = 0; i < cli->opt.sets.n; i++)
                 add_option(&words, "--set", cli->opt.sets.values[i]);
+        add(&words, "vm");
+        add(&words, verb);
+        if (cli->opt.as_root)
+                add(&words, "--root");
         add(&words, name);
         if (command)
                 add(&words, "--");
         for (; command && *command; command++)
                 add(&words, *command);
         execvp(program, (char **)words.list);
+        if (errno == ENOENT)
+                cli_hint(cli, "it belongs beside this program or in PATH");
         return error_errno(error, errno, "cannot start %s", program);
 }
 

@@ -12,6 +12,8 @@
 #include "cli/table.h"
 #include "cli/term.h"
 
+#define PATIENCE_MS 120000
+
 static void add_ago(struct table *table, const json_t *vm, const char *key)
 {
         _cleanup_buf_ struct buf text = BUF_NULL;
@@ -124,39 +126,50 @@ int run_vm_release(struct cli *cli, _unused_ int argc, char **argv, struct error
         r = api_post(cli, path, body, &answer, error);
         if (r < 0)
                 return r;
-        bool reset = json_is_object(json_object_get(answer, "operation"));
-        cli_say(cli, "the seat on %s is free%s", argv[0], reset ? ", the VM is made fresh" : "");
-        if (cli->json && !reset)
+        if (cli->json)
                 json_put(answer, stdout);
-        return follow_answer(cli, answer, error);
+        cli_say(cli, "nobody has the seat on %s any more; the VM is made fresh before somebody else gets it", argv[0]);
+        return CLI_GOOD;
 }
 
-static void put_change(const json_t *vm, const char *what)
+/* --- watch ------------------------------------------------------------------------------------------------------- */
+
+struct watch {
+        struct cli *cli;
+        json_t *shown; /* by name: what was printed last, so that a new connection repeats nothing */
+};
+
+static void put_change(struct watch *w, const json_t *vm, const char *status)
 {
         char now[CLOCK_ISO_SIZE];
-        clock_iso(clock_now(), now);
+        const char *name = json_get_string(vm, "hostname");
         const char *email = json_get_string(vm, "email");
-        _cleanup_free_ char *line = xasprintf("%.8s  %s  %s%s%s%s\n", now + 11,
-                                              str_or(json_get_string(vm, "hostname"), "?"), what,
-                                              email ? "  seat of " : "", str_or(email, ""),
+        if (!name)
+                return;
+        _cleanup_free_ char *what = xasprintf("%s%s%s%s", status, email ? "  seat of " : "", str_or(email, ""),
                                               json_is_true(json_object_get(vm, "in_use")) ? ", in use" : "");
+        if (str_eq(json_get_string(w->shown, name), what))
+                return;
+        json_object_set_new(w->shown, name, json_string(what));
+        clock_iso(clock_now(), now);
+        _cleanup_free_ char *line = xasprintf("%.8s  %s  %s\n", now + 11, name, what);
         term_put(stdout, line);
 }
 
 static void on_change(void *userdata, const char *event, _unused_ const char *id, const char *data)
 {
-        const struct cli *cli = userdata;
+        struct watch *w = userdata;
         _cleanup_json_ json_t *value = json_read(data, strlen(data), NULL);
         if (!value)
                 return;
         _cleanup_json_ json_t *line = json_pack("{s:s, s:O}", "event", event, "data", value);
-        if (cli->json) {
+        if (w->cli->json) {
                 _cleanup_free_ char *text = json_text(line);
                 puts(text);
         } else if (str_eq(event, "vm")) {
-                put_change(value, str_or(json_get_string(value, "status"), "?"));
+                put_change(w, value, str_or(json_get_string(value, "status"), "?"));
         } else if (str_eq(event, "gone")) {
-                put_change(value, "gone");
+                put_change(w, value, "gone");
         }
         fflush(stdout);
 }
@@ -168,10 +181,24 @@ static bool watching(_unused_ void *userdata)
 
 int run_vm_watch(struct cli *cli, _unused_ int argc, _unused_ char **argv, struct error *error)
 {
-        struct api_stream stream = {.event = on_change, .tick = watching, .userdata = cli};
+        _cleanup_json_ json_t *shown = json_object();
+        struct watch w = {.cli = cli, .shown = shown};
+        struct api_stream stream = {.event = on_change, .tick = watching, .userdata = &w};
+        int64_t pause = 250, trouble = 0;
+        bool connected = false;
         interrupt_catch();
-        int r = api_follow(cli, "/api/events", &stream, error);
-        if (r == 0 && watching(NULL))
-                return error_set(error, -ENOTCONN, "the allocator ended the stream");
-        return r;
+        while (watching(NULL)) {
+                int r = api_follow(cli, "/api/events", &stream, error);
+                if (r < 0 && (!connected || (r != -ENOTCONN && r != -EAGAIN)))
+                        return r;
+                connected = true;
+                pause = r == 0 ? 250 : MIN(pause * 2, 4000);
+                trouble = r == 0 ? 0 : trouble ? trouble : clock_ms();
+                if (trouble && clock_ms() - trouble > PATIENCE_MS)
+                        return r;
+                if (watching(NULL))
+                        clock_sleep_ms(pause);
+        }
+        error_clear(error);
+        return CLI_GOOD;
 }

@@ -18,7 +18,7 @@ const struct command commands[] = {
         {"vm show", "NAME", "Show all that is known of one VM.", run_vm_show, 0, 1, 1, COMPLETES_VM},
         {"vm watch", NULL, "Show VMs whenever something about them changes, until Ctrl-C.", run_vm_watch, 0, 0, 0},
         {"vm release", "NAME", "Take the seat of a VM back; the VM is made fresh for the next participant.",
-         run_vm_release, TAKES_YES | TAKES_DETACH, 1, 1, COMPLETES_VM,
+         run_vm_release, TAKES_YES, 1, 1, COMPLETES_VM,
          "Asks for the word yes on a terminal; elsewhere it wants --yes. Files that were not collected are lost."},
         {"vm exec", "NAME -- COMMAND [ARGUMENT...]", "Run a command in a VM, as its participant.", run_vm_exec,
          TAKES_ROOT, 2, ANY_WORDS, COMPLETES_VM,

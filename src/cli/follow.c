@@ -36,7 +36,7 @@ static void on_interrupt(_unused_ int number)
 
 void interrupt_catch(void)
 {
-        struct sigaction action = {.sa_handler = on_interrupt};
+        struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND};
         sigaction(SIGINT, &action, NULL);
 }
 

@@ -12,6 +12,6 @@ int follow_operation(struct cli *cli, int64_t id, struct error *error);
 /* The operation that an answer carries: told and followed, or only told under --detach. CLI_GOOD when it holds none. */
 int follow_answer(struct cli *cli, const json_t *answer, struct error *error);
 
-/* Ctrl-C from here on sets a flag instead of ending the program. */
+/* The first Ctrl-C from here on sets a flag instead of ending the program; the second ends it. */
 void interrupt_catch(void);
 bool interrupt_seen(void);

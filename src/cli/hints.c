@@ -54,6 +54,7 @@ static const struct {
         {401, NULL,
          "`lablink admin password` on the allocator's machine shows the password; --user names another user"},
         {403, NULL, "the socket answers root and the user who started the allocator; from elsewhere use --url"},
+        {503, "no-log-yet", "it is still installing itself; --follow waits for its first line"},
         {429, NULL, "wait a minute, then try again"},
         {503, NULL, "`lablink doctor` says what does not answer"},
         {500, NULL, "the allocator's own log says more"},

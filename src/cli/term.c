@@ -1,6 +1,7 @@
 /* Showing strangers' text without letting it move the cursor, and one line that says that something goes on. */
 #include "cli/term.h"
 
+#include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <termios.h>
@@ -87,6 +88,20 @@ bool term_ask_yes(const char *question)
         return str_eq(str_trim(line), "yes");
 }
 
+static void on_interrupt(_unused_ int number)
+{
+}
+
+/* Ctrl-C ends the reading, so that the terminal shows again what is typed before the program ends. */
+static bool read_line(char *line, int size)
+{
+        struct sigaction action = {.sa_handler = on_interrupt}, before;
+        sigaction(SIGINT, &action, &before);
+        bool read = fgets(line, size, stdin) != NULL;
+        sigaction(SIGINT, &before, NULL);
+        return read;
+}
+
 char *term_ask_secret(const char *question)
 {
         struct termios before, silent;
@@ -98,13 +113,15 @@ char *term_ask_secret(const char *question)
         fflush(stderr);
         char line[1024];
         tcsetattr(STDIN_FILENO, TCSAFLUSH, &silent);
-        const char *read = fgets(line, sizeof(line), stdin);
+        bool read = read_line(line, sizeof(line));
         tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
         fputc('\n', stderr);
         if (!read)
                 return NULL;
         line[strcspn(line, "\r\n")] = '\0';
-        return xstrdup(line);
+        char *secret = xstrdup(line);
+        explicit_bzero(line, sizeof(line));
+        return secret;
 }
 
 void term_duration(double seconds, struct buf *out)
