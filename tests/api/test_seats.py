@@ -1,0 +1,202 @@
+"""Claims, waiting VMs and releases over HTTP: one person, one seat; one seat, one person; nobody waits for ever."""
+
+import concurrent.futures
+import itertools
+import socket
+import time
+
+from lab import CODE, CRD, wait_until
+
+JSON = {"Accept": "application/json"}
+numbers = itertools.count(1)
+
+
+def claim(lab, email, crd=CRD, **more):
+    return lab.session().post(lab.url + "/api/request_vm", json={"email": email, "crd_command": crd, **more}, headers=JSON, timeout=60)
+
+
+def person():
+    return "seat%d@example.org" % next(numbers)
+
+
+def test_same_person_keeps_the_seat(lab):
+    lab.add_vm("vm-1"), lab.add_vm("vm-2")
+    who = person()
+    first = claim(lab, who).json()
+    assert first["returning"] is False and len(first["pin"]) == 6 and first["generation"] == 1
+    again = claim(lab, "  " + who.upper() + " ").json()
+    assert (again["hostname"], again["pin"], again["generation"], again["returning"]) == (first["hostname"], first["pin"], 1, True)
+    other = claim(lab, who, CRD.replace(CODE, "4/0BNewCode-for_the_same")).json()
+    assert (other["hostname"], other["pin"], other["generation"]) == (first["hostname"], first["pin"], 2)
+
+
+def test_oldest_claimable_first_and_who_is_not_claimable(lab):
+    lab.add_vm("unhealthy", healthy=False), lab.add_vm("error", "error"), lab.add_vm("new", "initializing")
+    lab.add_vm("reset", needs_reset=True), lab.add_vm("silent")
+    lab.sql("insert into vm_presence (vm_id, last_seen, heartbeat_at) select id, now() - interval '2 minutes', now() - interval '2 minutes'"
+            " from vms where hostname = 'silent'")
+    lab.add_vm("second"), lab.add_vm("third", "running")
+    assert lab.get("/api/unassigned_vms_count").json() == {"count": 2}
+    assert claim(lab, person()).json()["hostname"] == "second"
+    assert claim(lab, person()).json()["hostname"] == "third"
+    assert claim(lab, person()).status_code == 503
+
+
+def test_fifty_at_once_for_twenty(lab):
+    for number in range(20):
+        lab.add_vm("vm-%d" % number)
+    people = [person() for _ in range(50)]
+    with concurrent.futures.ThreadPoolExecutor(50) as pool:
+        answers = list(pool.map(lambda who: claim(lab, who), people))
+    won = [answer.json()["hostname"] for answer in answers if answer.status_code == 200]
+    assert len(won) == 20 and len(set(won)) == 20
+    assert all(answer.status_code in (200, 503) for answer in answers)
+
+
+def test_one_person_many_times_at_once(lab):
+    for number in range(5):
+        lab.add_vm("vm-%d" % number)
+    who = person()
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: claim(lab, who), range(8)))
+    assert {answer.json()["hostname"] for answer in answers if answer.status_code == 200} == {lab.sql("select hostname from vms where email = %s", who)[0]["hostname"]}
+    assert len(lab.sql("select 1 from vms where email is not null")) == 1
+
+
+def test_notice_of_a_troubled_machine(lab):
+    who = person()
+    lab.add_vm("vm-1", "error", email=who)
+    said = claim(lab, who).json()
+    assert said["returning"] and "error" in said["notice"]
+
+
+def test_requests_by_one_email_are_limited(lab):
+    who = person()
+    codes = [claim(lab, who).status_code for _ in range(12)]
+    assert codes[:10] == [503] * 10 and codes[10:] == [429] * 2
+    assert int(claim(lab, who).headers["Retry-After"]) > 0
+    lab.add_vm("vm-1")
+    assert claim(lab, person()).status_code == 200  # others are not touched
+
+
+def test_a_waiting_vm_gets_its_command(lab):
+    lab.add_vm("vm-1")
+    future = lab.startup("vm-1")
+    wait_until(lambda: lab.sql("select 1 from vm_presence"), message="the wait counts as a word")
+    who = person()
+    said = claim(lab, who).json()
+    answer = future.result(60)
+    assert answer.status_code == 200
+    got = answer.json()
+    assert got["status"] == "success" and got["hostname"] == "vm-1" and got["pin"] == said["pin"] and got["email"] == who
+    assert CODE in got["command"] and got["generation"] == 1
+
+
+def test_generations_are_answered_once(lab):
+    lab.add_vm("vm-1")
+    who = person()
+    claim(lab, who)
+    assert lab.startup("vm-1", body={"generation": 0}).result(60).json()["generation"] == 1
+    assert lab.startup("vm-1").result(60).json()["generation"] == 1  # a deployed client sends none: told again
+    future = lab.startup("vm-1", body={"generation": 1})
+    time.sleep(0.3)
+    assert not future.done()
+    claim(lab, who, CRD.replace(CODE, "4/0BNewCode-for_the_same"))
+    assert future.result(60).json()["generation"] == 2
+
+
+def test_a_newer_wait_replaces_the_older(lab):
+    lab.add_vm("vm-1")
+    older = lab.startup("vm-1")
+    wait_until(lambda: lab.sql("select 1 from vm_presence"))
+    time.sleep(0.2)
+    newer = lab.startup("vm-1")
+    assert older.exception(60) is not None, "the older wait is closed without an answer"
+    claim(lab, person())
+    assert newer.result(60).json()["status"] == "success"
+
+
+def test_a_client_that_left_is_noticed_and_may_come_again(lab):
+    lab.add_vm("vm-1")
+    body = b'{"hostname": "vm-1"}'
+    head = b"POST /vm_startup HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+    for _ in range(20):
+        with socket.create_connection(("127.0.0.1", lab.port)) as connection:
+            connection.sendall(head + body)
+            time.sleep(0.02)
+    future = lab.startup("vm-1")
+    time.sleep(0.5)
+    claim(lab, person())
+    assert future.result(60).json()["status"] == "success"
+
+
+def test_a_lost_notification_loses_no_assignment(lab):
+    """The row changes without its trigger, as if the notification had been lost: the listener's new connection looks again."""
+    lab.add_vm("vm-1")
+    future = lab.startup("vm-1")
+    wait_until(lambda: lab.sql("select 1 from vm_presence"))
+    time.sleep(0.2)
+    with lab.database() as connection:
+        with connection.transaction():
+            connection.execute("alter table vms disable trigger user")
+            connection.execute("update vms set email = 'lost@example.org', crd_command = %s, pin = '111111', generation = 1", [CRD])
+            connection.execute("alter table vms enable trigger user")
+    time.sleep(0.3)
+    assert not future.done()
+    lab.sql("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'lablink-listener'")
+    assert future.result(60).json()["email"] == "lost@example.org"
+
+
+def test_destroyed_names_are_remembered(lab):
+    lab.add_vm("vm-1")
+    future = lab.startup("vm-1")
+    wait_until(lambda: lab.sql("select 1 from vm_presence"))
+    time.sleep(0.2)
+    with lab.database() as connection:
+        with connection.transaction():
+            connection.execute("insert into retired_hostnames (hostname) values ('vm-1')")
+            connection.execute("delete from vms")
+    assert future.exception(60) is not None, "closed without an answer"
+    assert lab.post("/vm_startup", json={"hostname": "vm-1"}).status_code == 404
+    assert lab.post("/api/vm-status", json={"hostname": "vm-1", "status": "running"}).status_code == 404
+
+
+def test_reports_of_a_held_seat(lab):
+    lab.add_vm("vm-1", email="held@example.org")
+    for word, shown in (("running", "assigned"), ("available", "assigned"), ("error", "error"), ("initializing", "initializing"), ("running", "assigned")):
+        assert lab.post("/api/vm-status", json={"hostname": "vm-1", "status": word}).status_code == 200
+        assert lab.get("/api/vm-status/vm-1").json()["status"] == shown
+        assert lab.vm("vm-1")["email"] == "held@example.org"
+
+
+def test_release(lab):
+    who = person()
+    lab.add_vm("vm-1", email=who, launched=True)
+    wait = lab.startup("vm-1", body={"generation": 1})
+    url = "/api/admin/vms/vm-1/release"
+    said = lab.post(url, json={"yes": True}, admin=True, headers={**JSON, "Idempotency-Key": "release-1"})
+    assert said.status_code == 200, said.text
+    vm = lab.vm("vm-1")
+    assert vm["email"] is None and vm["pin"] is None and vm["crd_command"] is None and vm["generation"] == 2 and vm["needs_reset"]
+    assert "crd_command" not in said.json()["vm"] or said.json()["vm"]["crd_command"] is None
+    again = lab.post(url, json={"yes": True}, admin=True, headers={**JSON, "Idempotency-Key": "release-1"})
+    assert again.status_code == 200 and lab.vm("vm-1")["generation"] == 2
+    assert lab.get("/api/unassigned_vms_count").json() == {"count": 0}  # not before it was made fresh
+    lab.sql("update vms set needs_reset = false")
+    assert claim(lab, person()).json()["generation"] == 3
+    assert wait.result(60).json()["generation"] == 3
+
+
+def test_vms_with_a_token_prove_themselves(lab):
+    import hashlib
+
+    token = "t" * 43
+    lab.add_vm("vm-1", token_hash=hashlib.sha256(token.encode()).hexdigest())
+    lab.add_vm("vm-2", token_hash=hashlib.sha256(b"other").hexdigest())
+    good = {"Authorization": "Bearer " + token}
+    report = lambda name, **more: lab.post("/api/vm-status", json={"hostname": name, "status": "running"}, **more).status_code
+    assert report("vm-1", headers=good) == 200
+    assert report("vm-1") == 401 and report("vm-1", headers={"Authorization": "Bearer x"}) == 401
+    assert report("vm-2", headers=good) == 401, "a VM speaks for itself alone"
+    assert lab.post("/vm_startup", json={"hostname": "vm-1"}).status_code == 401
+    assert lab.post("/api/vm-logs", json={"log_stream": "vm-1", "messages": []}).status_code == 401
