@@ -70,6 +70,20 @@ static int bind_unix(const char *path, int *ret, struct error *error)
         return 0;
 }
 
+/* Port 0 asks the kernel for a free one: the URL names the one that it gave. */
+static void name_real_port(struct supervisor *s)
+{
+        struct sockaddr_storage address;
+        socklen_t len = sizeof address;
+        if (!str_ends(s->public_url, ":0") || getsockname(s->listen_tcp, (struct sockaddr *)&address, &len) < 0)
+                return;
+        in_port_t port = address.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&address)->sin6_port
+                                                       : ((struct sockaddr_in *)&address)->sin_port;
+        char *url = xasprintf("%.*s:%u", (int)strlen(s->public_url) - 2, s->public_url, (unsigned)ntohs(port));
+        free(s->public_url);
+        s->public_url = url;
+}
+
 int prepare_sockets(struct supervisor *s, struct error *error)
 {
         _cleanup_free_ char *run = path_join(s->state_dir, "run");
@@ -81,6 +95,8 @@ int prepare_sockets(struct supervisor *s, struct error *error)
                 r = dir_make(vm_dir, 0711, error);
         if (r == 0)
                 r = bind_tcp(s->config->listen.address, &s->listen_tcp, error);
+        if (r == 0)
+                name_real_port(s);
         if (r == 0)
                 r = bind_unix(admin, &s->listen_admin, error);
         if (r == 0)
