@@ -68,8 +68,9 @@ char *crd_code(const char *command, struct error *error)
                 return NULL;
         }
         if (!code_valid(code)) {
-                error_set(error, -EINVAL, "the value of --code is not a code: %d to %d characters of 0-9 A-Z a-z _ / - are",
-                          CODE_LEAST, CODE_MOST);
+                error_set(error, -EINVAL,
+                          "the value of --code is not a code: %d to %d characters of 0-9 A-Z a-z _ / - are", CODE_LEAST,
+                          CODE_MOST);
                 return NULL;
         }
         return STEAL(code);

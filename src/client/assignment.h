@@ -7,10 +7,10 @@
 #include "base/error.h"
 
 struct assignment {
-        int64_t generation; /* 0: a deployed allocator, which has none */
-        char *code;         /* value of --code: [0-9A-Za-z_/-], 10 to 512 characters */
-        char *pin;          /* 6 to 10 digits */
-        char *email;        /* for nobody but the reader of a test: never logged; may be NULL */
+        int64_t generation;   /* 0: a deployed allocator, which has none */
+        char *code;           /* value of --code: [0-9A-Za-z_/-], 10 to 512 characters */
+        char *pin;            /* 6 to 10 digits */
+        char *email;          /* for nobody but the reader of a test: never logged; may be NULL */
         char fingerprint[65]; /* of command and PIN: tells a repeated answer of a deployed allocator */
 };
 

@@ -1,6 +1,6 @@
 /*
- * How long to wait before the next try: doubling from 1 s to 60 s, each time a random half of it less, so that a room of
- * VMs does not come back in one instant. The server's Retry-After wins when it asks for more.
+ * How long to wait before the next try: doubling from 1 s to 60 s, each time a random half of it less, so that a room
+ * of VMs does not come back in one instant. The server's Retry-After wins when it asks for more.
  */
 #pragma once
 

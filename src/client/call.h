@@ -31,9 +31,9 @@ struct call {
         struct list silent;
         struct buf request, body; /* body: without leading blanks */
         long status;
-        int64_t retry_after_ms;   /* -1: not asked for */
+        int64_t retry_after_ms; /* -1: not asked for */
         int64_t idle_ms, heard_ms;
-        bool heard;               /* at least one byte of this answer */
+        bool heard; /* at least one byte of this answer */
         struct error error;
 };
 

@@ -188,7 +188,8 @@ static int launch(struct run *run, const struct run_spec *spec, struct error *er
                 return r;
         }
         if (spec->input)
-                fd_write_all(run->input, spec->input, strlen(spec->input)); /* a child that reads nothing is not our error */
+                fd_write_all(run->input, spec->input,
+                             strlen(spec->input)); /* a child that reads nothing is not our error */
         return 0;
 }
 

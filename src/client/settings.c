@@ -59,9 +59,10 @@ static void take_words(const char *const *list, struct words *words, struct buf 
                 if (!take_word(list[i], "allocator.host=", &words->host) &&
                     !take_word(list[i], "allocator.port=", &words->port) &&
                     !take_word(list[i], "client.software=", &words->software))
-                        buf_addf(problems,
-                                 "unknown word %s: allocator.host=H, allocator.port=N and client.software=S are known\n",
-                                 list[i]);
+                        buf_addf(
+                                problems,
+                                "unknown word %s: allocator.host=H, allocator.port=N and client.software=S are known\n",
+                                list[i]);
 }
 
 static void url_cleanup(CURLU **url)
@@ -162,7 +163,8 @@ static void copy_texts(struct settings *s, const struct settings_input *input, c
 static void settle_state_file(struct settings *s, const struct settings_input *input)
 {
         const char *home = env_get(input, "HOME"), *state = env_get(input, "XDG_STATE_HOME");
-        if (geteuid() == 0 || !str_eq(s->state_file, STATE_FILE_DEFAULT) || access("/var/lib/lablink-client", W_OK) == 0)
+        if (geteuid() == 0 || !str_eq(s->state_file, STATE_FILE_DEFAULT) ||
+            access("/var/lib/lablink-client", W_OK) == 0)
                 return;
         if (!state && !home)
                 return;

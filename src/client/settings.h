@@ -8,26 +8,26 @@
 #include "base/error.h"
 
 struct settings {
-        char *url;              /* "https://host[:port][/prefix]" without a slash at the end; NULL with `socket` */
-        char *socket;           /* path of a unix: URL */
-        char *ca_file;          /* $SSL_CERT_FILE */
+        char *url;     /* "https://host[:port][/prefix]" without a slash at the end; NULL with `socket` */
+        char *socket;  /* path of a unix: URL */
+        char *ca_file; /* $SSL_CERT_FILE */
         char *hostname;
-        char *token;            /* NULL: none */
-        char *software;         /* "": nothing to watch */
+        char *token;    /* NULL: none */
+        char *software; /* "": nothing to watch */
         char **log_files;
         char *log_group;
-        char *start_host;       /* "": the usual places */
-        char *on_assigned;      /* "": none */
+        char *start_host;  /* "": the usual places */
+        char *on_assigned; /* "": none */
         char *state_file;
         int64_t heartbeat_ms, inuse_ms;
 };
 
 struct settings_input {
-        const char *file;                       /* of --config; NULL: /etc/lablink/client.yaml if there is one */
-        const char *const *sets;                /* of --set */
-        const char *const *words;               /* "allocator.host=H", ...; NULL-terminated or NULL */
-        const char *url, *hostname;             /* of --url, --hostname */
-        const char *const *environment;         /* NULL: the process's own */
+        const char *file;               /* of --config; NULL: /etc/lablink/client.yaml if there is one */
+        const char *const *sets;        /* of --set */
+        const char *const *words;       /* "allocator.host=H", ...; NULL-terminated or NULL */
+        const char *url, *hostname;     /* of --url, --hostname */
+        const char *const *environment; /* NULL: the process's own */
 };
 
 /* 0, or -EINVAL and one line a problem. */

@@ -42,6 +42,7 @@ static int parse(struct state *state, const struct buf *text, struct error *erro
         state->generation = json_integer_value(generation);
         snprintf(state->fingerprint, sizeof state->fingerprint, "%s",
                  str_or(json_get_string(object, "fingerprint"), ""));
+        snprintf(state->hosted, sizeof state->hosted, "%s", str_or(json_get_string(object, "hosted"), ""));
         state->pin = xstrdup(json_get_string(object, "pin"));
         return 0;
 }
@@ -78,9 +79,9 @@ int state_open(const char *path, struct state *state, char **note, struct error 
 
 int state_save(const struct state *state, struct error *error)
 {
-        _cleanup_json_ json_t *object =
-                json_pack("{s:I, s:s, s:s?}", "generation", (json_int_t)state->generation, "fingerprint",
-                          state->fingerprint, "pin", state->pin);
+        _cleanup_json_ json_t *object = json_pack("{s:I, s:s, s:s, s:s?}", "generation", (json_int_t)state->generation,
+                                                  "fingerprint", state->fingerprint, "hosted", state->hosted, "pin",
+                                                  state->pin);
         _cleanup_free_ char *text = json_text(object);
         int r = file_write(state->path, text, strlen(text), 0600, error);
         return r < 0 ? error_wrap(error, "cannot save the state") : 0;

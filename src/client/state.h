@@ -1,20 +1,24 @@
 /*
  * What the agent must still know after a kill: which assignment it has carried out. Written aside, fsynced and renamed,
- * mode 0600 (it holds the PIN, so that log lines can be masked after a restart too). One agent a state file: a lock says so.
+ * mode 0600 (it holds the PIN, so that log lines can be masked after a restart too). One agent a state file: a lock
+ * says so.
  *
- * At least once: the state is saved after an assignment was carried out. An agent killed in between runs start-host
- * again with the same code; a code is good for one use, so the second run only fails with a clear line.
+ * An assignment has two steps, start-host and the program of on_assigned; each is saved when it is done. start-host
+ * dies with the agent, so an agent killed in between runs it again, and one that was done is never run twice.
  */
 #pragma once
 
 #include "base/error.h"
 
+#define STATE_HOSTED_SIZE 90
+
 struct state {
         char *path;
-        int lock;               /* descriptor, -1: not locked */
-        int64_t generation;     /* carried out last; 0: none */
-        char fingerprint[65];   /* of that assignment; "" */
-        char *pin;              /* of that assignment; NULL */
+        int lock;                       /* descriptor, -1: not locked */
+        int64_t generation;             /* carried out last; 0: none */
+        char fingerprint[65];           /* of that assignment; "" */
+        char *pin;                      /* of that assignment; NULL */
+        char hosted[STATE_HOSTED_SIZE]; /* the newer assignment that start-host is done with already; "" */
 };
 
 /* Locks and reads. A missing file is a fresh state; an unreadable or damaged one is moved to PATH.damaged and
