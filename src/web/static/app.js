@@ -55,7 +55,7 @@ function showTime(element) {
         if (isNaN(at))
                 return;
         element.title = at.toLocaleString();
-        say(element, element.dataset.field === "last_seen" ? ago(Date.now() + serverAhead - at) : at.toLocaleString());
+        say(element, "ago" in element.dataset ? ago(Date.now() + serverAhead - at) : at.toLocaleString());
 }
 
 function showTimes() {
@@ -210,16 +210,13 @@ function followStream(output) {
 const seconds = (value) => (typeof value === "number" ? `${value.toFixed(1)} s` : "");
 
 function showLastSeen(row, vm) {
-        const seen = vm.last_seen || vm.created_at;
-        const old = find('[data-field="last_seen"]', row), time = document.createElement("time");
-        time.dateTime = seen || "";
-        time.dataset.field = "last_seen";
-        if (seen)
-                showTime(time);
-        if (!vm.last_seen)
-                time.prepend("created, silent since ");
-        if (old.textContent !== time.textContent || old.dateTime !== time.dateTime)
-                old.replaceWith(time);
+        const place = find('[data-field="last_seen"]', row), old = find("time", place), time = document.createElement("time");
+        time.dateTime = vm.last_seen || vm.created_at || "";
+        if (vm.last_seen)
+                time.dataset.ago = "";
+        showTime(time);
+        if (old.dateTime !== time.dateTime || "ago" in old.dataset !== "ago" in time.dataset)
+                place.replaceChildren(vm.last_seen ? "" : "created, silent since ", time);
 }
 
 function showTimings(row, vm) {
