@@ -7,6 +7,9 @@
 #include <string.h>
 #include <time.h>
 
+#define YEAR_1000 -30610224000.0
+#define YEAR_10000 253402300800.0
+
 int64_t clock_us(void)
 {
         struct timespec ts;
@@ -35,13 +38,16 @@ void clock_sleep_ms(int64_t ms)
 
 void clock_iso(double epoch, char out[CLOCK_ISO_SIZE])
 {
-        time_t seconds = (time_t)floor(epoch);
-        int ms = (int)((epoch - (double)seconds) * 1000.0);
         struct tm tm;
-        if (!gmtime_r(&seconds, &tm) || tm.tm_year > 8099 || tm.tm_year < -1900) {
+        if (!(epoch >= YEAR_1000 && epoch < YEAR_10000)) { /* NaN too */
                 snprintf(out, CLOCK_ISO_SIZE, "-");
                 return;
         }
+        /* Rounded: 22.123 is a little less in binary, and what was read must print the same again. */
+        int64_t all = MIN(llround(epoch * 1000.0), (long long)YEAR_10000 * 1000 - 1);
+        int ms = (int)((all % 1000 + 1000) % 1000);
+        time_t seconds = (time_t)((all - ms) / 1000);
+        gmtime_r(&seconds, &tm);
         size_t n = strftime(out, CLOCK_ISO_SIZE, "%Y-%m-%dT%H:%M:%S", &tm);
         snprintf(out + n, CLOCK_ISO_SIZE - n, ".%03dZ", ms);
 }
@@ -71,10 +77,15 @@ static bool take_fraction(const char **text, double *ret)
         *ret = 0;
         if (!take_char(text, ".,"))
                 return true;
-        double scale = 0.1;
+        double digits = 0, scale = 1;
         const char *first = *text;
-        for (; **text >= '0' && **text <= '9' && *text - first < 12; (*text)++, scale /= 10)
-                *ret += scale * (**text - '0');
+        for (; **text >= '0' && **text <= '9'; (*text)++) {
+                if (*text - first >= 12)
+                        continue;
+                digits = digits * 10 + (**text - '0');
+                scale *= 10;
+        }
+        *ret = digits / scale;
         return *text > first;
 }
 
@@ -87,11 +98,18 @@ static bool take_zone(const char **text, int *ret_seconds)
         int sign = **text == '-' ? -1 : 1;
         if (!take_char(text, "+-") || !take_number(text, 2, &hours))
                 return false;
-        take_char(text, ":");
-        if (**text && !take_number(text, 2, &minutes))
+        bool colon = take_char(text, ":");
+        if ((colon || **text) && !take_number(text, 2, &minutes))
                 return false;
         *ret_seconds = sign * (hours * 3600 + minutes * 60);
         return hours < 24 && minutes < 60;
+}
+
+static int days_in(int year, int month)
+{
+        static const char days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+        bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+        return month == 2 && leap ? 29 : days[month - 1];
 }
 
 int clock_parse_iso(const char *text, double *ret_epoch)
@@ -104,8 +122,8 @@ int clock_parse_iso(const char *text, double *ret_epoch)
                     take_number(&text, 2, &tm.tm_hour) && take_char(&text, ":") && take_number(&text, 2, &tm.tm_min) &&
                     take_char(&text, ":") && take_number(&text, 2, &tm.tm_sec) && take_fraction(&text, &fraction) &&
                     take_zone(&text, &zone) && !*text;
-        if (!good || tm.tm_mon < 1 || tm.tm_mon > 12 || tm.tm_mday < 1 || tm.tm_mday > 31 || tm.tm_hour > 23 ||
-            tm.tm_min > 59 || tm.tm_sec > 60)
+        if (!good || tm.tm_mon < 1 || tm.tm_mon > 12 || tm.tm_mday < 1 || tm.tm_hour > 23 || tm.tm_min > 59 ||
+            tm.tm_mday > days_in(tm.tm_year, tm.tm_mon) || tm.tm_sec > 60)
                 return -EINVAL;
         tm.tm_year -= 1900;
         tm.tm_mon -= 1;

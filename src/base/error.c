@@ -6,12 +6,13 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/text.h"
+
 #define TEXT_MAX 4096
 
 static void take(struct error *error, int code, char *text)
 {
-        if (strlen(text) > TEXT_MAX)
-                text[TEXT_MAX] = '\0';
+        text[utf8_cut(text, strlen(text), TEXT_MAX)] = '\0';
         free(error->text);
         error->code = code;
         error->text = text;

@@ -113,6 +113,8 @@ static int make_one(const char *path, mode_t mode)
 
 int dir_make(const char *path, mode_t mode, struct error *error)
 {
+        if (!*path)
+                return error_errno(error, ENOENT, "cannot make a directory without a name");
         _cleanup_free_ char *part = xstrdup(path);
         int r = 0;
         for (char *slash = strchr(part + 1, '/'); slash && r == 0; slash = strchr(slash + 1, '/')) {
@@ -127,28 +129,76 @@ int dir_make(const char *path, mode_t mode, struct error *error)
         return r < 0 ? error_errno(error, -r, "cannot make directory %s", path) : 0;
 }
 
-static int empty_directory(int fd, dev_t device);
+/* --- removing a tree -----------------------------------------------------------------------------------------------
+ */
 
-static int remove_entry(int parent, const char *name, dev_t device)
+/*
+ * Whoever owned the tree may have nested it deeper than there are descriptors: a directory below DEPTH_MAX is moved up
+ * to the top of the tree and its turn comes in the next round.
+ */
+#define DEPTH_MAX 32
+
+struct removal {
+        int top; /* the tree's own directory */
+        dev_t device;
+        unsigned moved; /* directories moved up so far */
+        bool left;      /* in this round */
+};
+
+static int empty_directory(struct removal *removal, int fd, int depth);
+
+/* Also a mount of the same file system (a bind mount), which the device's number does not tell. */
+static bool is_other_tree(const struct removal *removal, int fd)
 {
         struct stat st;
-        if (fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-                return errno == ENOENT ? 0 : -errno;
-        if (!S_ISDIR(st.st_mode))
-                return unlinkat(parent, name, 0) < 0 && errno != ENOENT ? -errno : 0;
-        if (st.st_dev != device)
-                return -EXDEV;
+        struct statx more = {0};
+        if (fstat(fd, &st) < 0 || st.st_dev != removal->device)
+                return true;
+        return statx(fd, "", AT_EMPTY_PATH, 0, &more) == 0 && (more.stx_attributes & STATX_ATTR_MOUNT_ROOT);
+}
+
+static int move_up(struct removal *removal, int parent, const char *name)
+{
+        for (;;) {
+                char aside[48];
+                snprintf(aside, sizeof aside, ".lablink-removed-%u", removal->moved++);
+                if (renameat(parent, name, removal->top, aside) == 0)
+                        break;
+                if (errno != EEXIST && errno != ENOTEMPTY && errno != ENOTDIR)
+                        return -errno;
+        }
+        removal->left = true;
+        return 0;
+}
+
+static int remove_directory(struct removal *removal, int parent, const char *name, int depth)
+{
         int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (fd < 0)
                 return -errno;
-        int r = empty_directory(fd, device);
+        int r = is_other_tree(removal, fd) ? -EXDEV : 0;
+        if (r < 0 || depth == DEPTH_MAX) {
+                close(fd);
+                return r < 0 ? r : move_up(removal, parent, name);
+        }
+        r = empty_directory(removal, fd, depth);
         if (r < 0)
                 return r;
         return unlinkat(parent, name, AT_REMOVEDIR) < 0 && errno != ENOENT ? -errno : 0;
 }
 
+static int remove_entry(struct removal *removal, int parent, const char *name, int depth)
+{
+        struct stat st;
+        if (fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+                return errno == ENOENT ? 0 : -errno;
+        if (S_ISDIR(st.st_mode))
+                return remove_directory(removal, parent, name, depth + 1);
+        return unlinkat(parent, name, 0) < 0 && errno != ENOENT ? -errno : 0;
+}
+
 /* Takes the descriptor over. */
-static int empty_directory(int fd, dev_t device)
+static int empty_directory(struct removal *removal, int fd, int depth)
 {
         DIR *dir = fdopendir(fd);
         if (!dir) {
@@ -159,17 +209,38 @@ static int empty_directory(int fd, dev_t device)
         int r = 0;
         for (struct dirent *entry; r == 0 && (entry = readdir(dir));)
                 if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-                        r = remove_entry(dirfd(dir), entry->d_name, device);
+                        r = remove_entry(removal, dirfd(dir), entry->d_name, depth);
         closedir(dir);
         return r;
+}
+
+static int remove_tree(const char *path)
+{
+        struct stat st;
+        _cleanup_close_ int top = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (top < 0 || fstat(top, &st) < 0)
+                return -errno;
+        struct removal removal = {.top = top, .device = st.st_dev};
+        do {
+                removal.left = false;
+                int fd = openat(top, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+                int r = fd < 0 ? -errno : empty_directory(&removal, fd, 0);
+                if (r < 0)
+                        return r;
+        } while (removal.left);
+        return rmdir(path) < 0 && errno != ENOENT ? -errno : 0;
 }
 
 int dir_remove(const char *path, struct error *error)
 {
         struct stat st;
+        int r = 0;
         if (lstat(path, &st) < 0)
-                return errno == ENOENT ? 0 : error_errno(error, errno, "cannot remove %s", path);
-        int r = remove_entry(AT_FDCWD, path, st.st_dev);
+                r = errno == ENOENT ? 0 : -errno;
+        else if (S_ISDIR(st.st_mode))
+                r = remove_tree(path);
+        else if (unlink(path) < 0 && errno != ENOENT)
+                r = -errno;
         return r < 0 ? error_errno(error, -r, "cannot remove %s", path) : 0;
 }
 

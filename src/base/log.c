@@ -29,16 +29,22 @@ static void add_escaped(struct buf *out, const char *text)
 {
         _cleanup_buf_ struct buf clean = BUF_NULL;
         utf8_scrub(text, strlen(text), &clean);
-        size_t len = utf8_cut(buf_str(&clean), clean.len, LINE_MAX_BYTES);
-        for (size_t i = 0; i < len; i++) {
-                unsigned char c = (unsigned char)clean.data[i];
+        for (size_t i = 0; i < clean.len;) {
+                const char *at = clean.data + i;
+                unsigned char c = (unsigned char)*at, second = (unsigned char)at[1];
+                size_t n = c < 0x80 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
+                if (out->len + 8 > LINE_MAX_BYTES) {
+                        buf_adds(out, "...");
+                        return;
+                }
                 if (c < 0x20 || c == 0x7f)
                         buf_addf(out, "\\x%02x", c);
+                else if (c == 0xc2 && second < 0xa0) /* C1: terminals obey them as they do an escape */
+                        buf_addf(out, "\\x%02x", second);
                 else
-                        buf_addc(out, (char)c);
+                        buf_add(out, at, n);
+                i += n;
         }
-        if (len < clean.len)
-                buf_adds(out, "...");
 }
 
 void log_write(enum log_level level, const char *format, ...)

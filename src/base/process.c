@@ -114,8 +114,12 @@ static enum stage become(const struct process_spec *spec, pid_t parent, int repo
                 return STAGE_SESSION;
         if (!set_ids(spec))
                 return STAGE_IDS;
-        if (spec->die_with_parent && (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent))
+        if (spec->die_with_parent && prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
                 return STAGE_SESSION;
+        if (spec->die_with_parent && getppid() != parent) { /* it ended before we could ask */
+                errno = ESRCH;
+                return STAGE_SESSION;
+        }
         if (spec->cwd && chdir(spec->cwd) < 0)
                 return STAGE_CWD;
         char *const *env = spec->env ? (char *const *)spec->env : environ;
@@ -128,6 +132,16 @@ int process_spawn(const struct process_spec *spec, pid_t *ret_pid, struct error 
         int report[2];
         if (pipe2(report, O_CLOEXEC) < 0)
                 return error_errno(error, errno, "cannot start %s", spec->argv[0]);
+        if (report[1] < 3) { /* a standard descriptor was closed: the child is about to replace it */
+                int moved = fcntl(report[1], F_DUPFD_CLOEXEC, 3);
+                int number = errno;
+                close(report[1]);
+                report[1] = moved;
+                if (moved < 0) {
+                        close(report[0]);
+                        return error_errno(error, number, "cannot start %s", spec->argv[0]);
+                }
+        }
         pid_t parent = getpid();
         sigset_t all, before;
         sigfillset(&all);
@@ -149,7 +163,7 @@ int process_spawn(const struct process_spec *spec, pid_t *ret_pid, struct error 
         while ((n = read(from_child, &failure, sizeof failure)) < 0 && errno == EINTR)
                 ;
         if (n == (ssize_t)sizeof failure) {
-                waitpid(pid, NULL, 0);
+                process_wait(pid, &(int){0}, NULL);
                 return error_errno(error, failure.number, "%s: %s", spec->argv[0], stage_names[failure.stage]);
         }
         *ret_pid = pid;
@@ -166,6 +180,8 @@ int process_wait(pid_t pid, int *ret_status, struct error *error)
 
 void process_stop(pid_t pid, bool group, int64_t grace_ms)
 {
+        if (pid <= 1)
+                return; /* as a group these would be our own and everybody's */
         int64_t deadline = clock_ms() + grace_ms;
         kill(group ? -pid : pid, SIGTERM);
         while (clock_ms() < deadline) {
@@ -178,7 +194,7 @@ void process_stop(pid_t pid, bool group, int64_t grace_ms)
                 clock_sleep_ms(10);
         }
         kill(group ? -pid : pid, SIGKILL);
-        waitpid(pid, NULL, 0);
+        process_wait(pid, &(int){0}, NULL);
 }
 
 char *process_outcome(int status)

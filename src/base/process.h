@@ -42,7 +42,7 @@ struct process_io {
         const char *input; /* sent to standard input, which is then closed; NULL: /dev/null */
         size_t input_len;
         void (*line)(void *userdata, const char *line,
-                     bool is_stderr);      /* without newline, UTF-8 made valid, cut at 16 KB */
+                     bool is_stderr);      /* without newline, UTF-8 made valid, the rest beyond 16 KB dropped */
         bool (*cancelled)(void *userdata); /* asked each 200 ms; true sends SIGTERM to its group; may be NULL */
         void *userdata;
         int64_t timeout_ms; /* 0: none; then it is stopped and -ETIMEDOUT returned */
@@ -53,7 +53,7 @@ struct process_io {
 int process_run(const struct process_spec *spec, const struct process_io *io, int *ret_status, struct error *error);
 
 /* Runs and wants exit 0; otherwise the error holds program, outcome and the last lines of standard error. `out` (may be
- * NULL) gets standard output, at most 1 MB. */
+ * NULL) gets standard output byte for byte; -EFBIG above 1 MB. */
 int process_capture(const char *const *argv, struct buf *out, struct error *error);
 
 struct process_identity {

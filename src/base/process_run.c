@@ -1,7 +1,7 @@
 /*
  * Running a child to its end in blocking code while its output is handed over line by line. Its pipes are drained
  * before its death is believed; what keeps a pipe open after its death (a stray grandchild) is waited for one second
- * more.
+ * more; whoever was told to stop leaves nothing of its group behind.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -15,6 +15,7 @@
 #include "base/text.h"
 
 #define LINE_BYTES_MAX 16384
+#define RAW_BYTES_MAX ((size_t)1 << 20)
 #define TICK_MS 200
 
 struct run {
@@ -23,9 +24,11 @@ struct run {
         int in, out[2]; /* our ends; -1 when closed */
         size_t sent;
         struct buf partial[2];
-        int64_t deadline, killed_at;
-        int stopped_by; /* 0, -ETIMEDOUT, -ECANCELED */
-        bool reaped;
+        bool skipping[2]; /* the rest of a line that was handed over cut */
+        struct buf *raw;  /* gets standard output as it is instead of lines; NULL: lines */
+        int64_t deadline, killed_at, asked_at;
+        int stopped_by;    /* 0, -ETIMEDOUT, -ECANCELED */
+        bool reaped, lost; /* lost: somebody else reaped it */
         int status;
         int64_t reaped_at;
 };
@@ -46,14 +49,26 @@ static void take_lines(struct run *run, int which, bool at_end)
         size_t start = 0;
         for (char *newline;
              start < partial->len && (newline = memchr(partial->data + start, '\n', partial->len - start));) {
-                hand_over(run, which, partial->data + start, (size_t)(newline - partial->data) - start);
+                if (!run->skipping[which])
+                        hand_over(run, which, partial->data + start, (size_t)(newline - partial->data) - start);
+                run->skipping[which] = false;
                 start = (size_t)(newline - partial->data) + 1;
         }
         buf_consume(partial, start);
-        if (partial->len > LINE_BYTES_MAX || (at_end && partial->len)) {
+        if (run->skipping[which]) {
+                buf_truncate(partial, 0);
+        } else if (partial->len > LINE_BYTES_MAX || (at_end && partial->len)) {
                 hand_over(run, which, partial->data, partial->len);
                 buf_truncate(partial, 0);
+                run->skipping[which] = !at_end;
         }
+}
+
+static void take_raw(struct run *run, struct buf *partial)
+{
+        if (run->raw->len <= RAW_BYTES_MAX)
+                buf_add(run->raw, partial->data, MIN(partial->len, RAW_BYTES_MAX + 1 - run->raw->len));
+        buf_truncate(partial, 0);
 }
 
 static void read_output(struct run *run, int which)
@@ -71,7 +86,10 @@ static void read_output(struct run *run, int which)
         }
         partial->len += (size_t)n;
         partial->data[partial->len] = '\0';
-        take_lines(run, which, false);
+        if (which == 0 && run->raw)
+                take_raw(run, partial);
+        else
+                take_lines(run, which, false);
 }
 
 static void send_input(struct run *run)
@@ -101,16 +119,24 @@ static void stop_group(struct run *run, int why)
 
 static void look_at_clock(struct run *run)
 {
-        if (run->stopped_by || (run->deadline && clock_ms() > run->deadline))
+        int64_t now = clock_ms();
+        if (run->reaped && !run->stopped_by)
+                return;
+        if (run->stopped_by || (run->deadline && now > run->deadline)) {
                 stop_group(run, -ETIMEDOUT);
-        else if (run->io->cancelled && run->io->cancelled(run->io->userdata))
-                stop_group(run, -ECANCELED);
+        } else if (run->io->cancelled && now >= run->asked_at + TICK_MS) {
+                run->asked_at = now;
+                if (run->io->cancelled(run->io->userdata))
+                        stop_group(run, -ECANCELED);
+        }
 }
 
 static bool going_on(struct run *run)
 {
-        if (!run->reaped && waitpid(run->pid, &run->status, WNOHANG) == run->pid) {
+        pid_t pid = run->reaped ? 0 : waitpid(run->pid, &run->status, WNOHANG);
+        if (pid != 0 && !(pid < 0 && errno == EINTR)) {
                 run->reaped = true;
+                run->lost = pid < 0;
                 run->reaped_at = clock_ms();
         }
         bool open_pipes = run->out[0] >= 0 || run->out[1] >= 0;
@@ -134,6 +160,8 @@ static void shovel(struct run *run)
         }
         for (int i = 0; i < 2; i++)
                 take_lines(run, i, true);
+        if (run->stopped_by)
+                kill(-run->pid, SIGKILL);
 }
 
 struct pipes {
@@ -149,7 +177,8 @@ static void pipes_close(struct pipes *pipes)
         }
 }
 
-int process_run(const struct process_spec *spec, const struct process_io *io, int *ret_status, struct error *error)
+static int run_child(const struct process_spec *spec, const struct process_io *io, struct buf *raw, int *ret_status,
+                     struct error *error)
 {
         _cleanup_(pipes_close) struct pipes pipes = {{-1, -1}, {-1, -1}, {-1, -1}};
         if ((io->input && pipe2(pipes.in, O_CLOEXEC) < 0) || pipe2(pipes.out, O_CLOEXEC) < 0 ||
@@ -160,7 +189,7 @@ int process_run(const struct process_spec *spec, const struct process_io *io, in
         child.stdout_fd = pipes.out[1];
         child.stderr_fd = pipes.err[1];
         child.new_session = true;
-        struct run run = {.io = io, .deadline = io->timeout_ms ? clock_ms() + io->timeout_ms : 0};
+        struct run run = {.io = io, .raw = raw, .deadline = io->timeout_ms ? clock_ms() + io->timeout_ms : 0};
         int r = process_spawn(&child, &run.pid, error);
         if (r < 0)
                 return r;
@@ -179,40 +208,48 @@ int process_run(const struct process_spec *spec, const struct process_io *io, in
                 buf_deinit(&run.partial[i]);
         }
         *ret_status = run.status;
+        if (run.lost)
+                return error_set(error, -ECHILD, "%s: its exit status was taken by somebody else", spec->argv[0]);
         if (run.stopped_by)
                 return error_set(error, run.stopped_by, "%s: %s", spec->argv[0],
                                  run.stopped_by == -ETIMEDOUT ? "took too long and was stopped" : "was cancelled");
         return 0;
 }
 
-struct capture {
-        struct buf *out;
-        struct buf tail; /* the last lines of standard error */
-};
-
-static void capture_line(void *userdata, const char *line, bool is_stderr)
+int process_run(const struct process_spec *spec, const struct process_io *io, int *ret_status, struct error *error)
 {
-        struct capture *capture = userdata;
-        if (is_stderr) {
-                buf_addf(&capture->tail, "%s%s", capture->tail.len ? "; " : "", line);
-                if (capture->tail.len > 1024)
-                        buf_consume(&capture->tail, capture->tail.len - 1024);
-        } else if (capture->out && capture->out->len < 1 << 20) {
-                buf_addf(capture->out, "%s\n", line);
-        }
+        return run_child(spec, io, NULL, ret_status, error);
+}
+
+static void keep_tail(void *userdata, const char *line, bool is_stderr)
+{
+        struct buf *tail = userdata;
+        if (!is_stderr)
+                return;
+        buf_addf(tail, "%s%s", tail->len ? "; " : "", line);
+        if (tail->len <= 1024)
+                return;
+        size_t drop = tail->len - 1024;
+        while (drop < tail->len && ((unsigned char)tail->data[drop] & 0xc0) == 0x80)
+                drop++;
+        buf_consume(tail, drop);
 }
 
 int process_capture(const char *const *argv, struct buf *out, struct error *error)
 {
-        struct capture capture = {.out = out};
-        struct process_io io = {.line = capture_line, .userdata = &capture};
+        _cleanup_buf_ struct buf tail = BUF_NULL, raw = BUF_NULL;
+        struct process_io io = {.line = keep_tail, .userdata = &tail};
         int status = 0;
-        int r = process_run(&(struct process_spec){.argv = argv}, &io, &status, error);
-        if (r == 0 && status != 0) {
+        int r = run_child(&(struct process_spec){.argv = argv}, &io, &raw, &status, error);
+        if (r < 0)
+                return r;
+        if (status != 0) {
                 _cleanup_free_ char *outcome = process_outcome(status);
-                r = error_set(error, -EIO, "%s: %s%s%s", argv[0], outcome, capture.tail.len ? ": " : "",
-                              buf_str(&capture.tail));
+                return error_set(error, -EIO, "%s: %s%s%s", argv[0], outcome, tail.len ? ": " : "", buf_str(&tail));
         }
-        buf_deinit(&capture.tail);
-        return r;
+        if (out && raw.len > RAW_BYTES_MAX)
+                return error_set(error, -EFBIG, "%s prints more than 1 MB", argv[0]);
+        if (out)
+                buf_add(out, buf_str(&raw), raw.len);
+        return 0;
 }

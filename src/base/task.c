@@ -35,6 +35,8 @@ static void retire(struct task *t)
 static void check_step(const struct task *t, int code)
 {
         bool waits = t->wait != NULL;
+        if (t->dead)
+                return;
         if (code == 0 && waits + t->finished != 1) {
                 log_error("%s: step %s neither answered nor waits", t->class->name, t->step_name);
                 abort();
@@ -54,6 +56,16 @@ static int call_step(struct task *t)
         return code;
 }
 
+static void unlink_wait(struct task *t)
+{
+        struct wait *wait = t->wait;
+        if (!wait)
+                return;
+        t->wait = NULL;
+        wait->task = NULL;
+        wait->cancel(wait);
+}
+
 static void run_step(struct task *t)
 {
         t->running = 1;
@@ -61,11 +73,7 @@ static void run_step(struct task *t)
         if (code < 0) {
                 if (t->error.code == 0)
                         error_set(&t->error, code, "step %s failed", t->step_name);
-                if (t->wait) {
-                        t->wait->task = NULL;
-                        t->wait->cancel(t->wait);
-                        t->wait = NULL;
-                }
+                unlink_wait(t);
                 if (!t->finished)
                         t->class->fail(t, code);
                 assert(t->finished || t->wait);
@@ -159,6 +167,11 @@ void task_start_named(struct task *t, task_step step, const char *name)
 
 int task_await_named(struct task *t, struct wait *wait, task_step next, const char *name)
 {
+        if (t->dead) { /* killed by what this very step did: there is nobody to wake */
+                wait->task = NULL;
+                wait->cancel(wait);
+                return 0;
+        }
         assert(!t->wait && !t->finished);
         t->wait = wait;
         t->next = next;
@@ -190,21 +203,16 @@ void task_wake_failed(struct wait *wait, struct error *error)
 void task_finish(struct task *t)
 {
         t->finished = 1;
-        if (!t->running && !t->wait)
-                retire(t);
+        if (t->running)
+                return;
+        unlink_wait(t);
+        retire(t);
 }
 
 void task_kill(struct task *t)
 {
-        struct wait *wait = t->wait;
         t->dead = 1;
-        if (wait) {
-                t->wait = NULL;
-                wait->task = NULL;
-                wait->cancel(wait);
-        }
-        if (t->finished && t->running)
-                return;
+        unlink_wait(t);
         t->finished = 1;
         if (!t->running)
                 retire(t);

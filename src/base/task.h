@@ -81,7 +81,8 @@ void task_init(struct task *t, struct loop *loop, const struct task_class *class
 #define task_start(t, step) task_start_named((t), (step), #step)
 void task_start_named(struct task *t, task_step step, const char *name);
 
-/* The one wait of a step: remembers it and its successor. Returns 0, so that `return x_await(...)` reads well. */
+/* The one wait of a step: remembers it and its successor. Returns 0, so that `return x_await(...)` reads well. When the
+ * step itself led to task_kill(), the wait is cancelled at once. */
 int task_await_named(struct task *t, struct wait *wait, task_step next, const char *name);
 #define task_await(t, wait, next) task_await_named((t), (wait), (next), #next)
 
@@ -90,7 +91,7 @@ void task_wake(struct wait *wait);
 /* A wait has failed: takes the error over; the next step is not run, `fail` is. */
 void task_wake_failed(struct wait *wait, struct error *error);
 
-/* Ends the task: after the present step (if one runs) `finished` is called. */
+/* Ends the task: after the present step `finished` is called. From outside any step: unlinks the wait, at once. */
 void task_finish(struct task *t);
 /* From outside: the receiver has gone. Unlinks the wait and finishes. */
 void task_kill(struct task *t);

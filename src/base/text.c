@@ -106,9 +106,10 @@ size_t utf8_cut(const char *data, size_t len, size_t max)
 {
         if (len <= max)
                 return len;
-        while (max > 0 && ((unsigned char)data[max] & 0xc0) == 0x80)
-                max--;
-        return max;
+        size_t at = max;
+        while (at > 0 && max - at < 4 && ((unsigned char)data[at] & 0xc0) == 0x80)
+                at--;
+        return ((unsigned char)data[at] & 0xc0) == 0x80 ? max : at; /* no character is that long: not UTF-8 */
 }
 
 int parse_int(const char *text, int64_t min, int64_t max, int64_t *ret)
@@ -129,7 +130,7 @@ int parse_int(const char *text, int64_t min, int64_t max, int64_t *ret)
 
 int parse_double(const char *text, double *ret)
 {
-        if (!*text || is_blank(*text) || strlen(text) > 64)
+        if (!*text || is_blank(*text) || strlen(text) > 64 || strpbrk(text, "xXpP"))
                 return -EINVAL;
         char *end;
         double value = strtod(text, &end);

@@ -47,9 +47,10 @@ static int unknown_option(const struct opt *options, const char *word, struct er
         _cleanup_free_ char *bare = xstrdup(word + strspn(word, "-"));
         bare[strcspn(bare, "=")] = '\0';
         const char *near = text_nearest(bare, names);
+        int shown = (int)MIN(strcspn(word, "="), (size_t)80); /* the value may be a secret */
         if (near)
-                return error_set(error, -EINVAL, "unknown option %s; did you mean --%s?", word, near);
-        return error_set(error, -EINVAL, "unknown option %s; --help lists the options", word);
+                return error_set(error, -EINVAL, "unknown option %.*s; did you mean --%s?", shown, word, near);
+        return error_set(error, -EINVAL, "unknown option %.*s; --help lists the options", shown, word);
 }
 
 static int store(const struct opt *opt, const char *value, struct error *error)
