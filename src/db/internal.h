@@ -33,6 +33,7 @@ struct db_prepared {
 };
 bool db_prepared_has(const struct db_prepared *set, const struct db_statement *statement);
 void db_prepared_add(struct db_prepared *set, const struct db_statement *statement);
+void db_prepared_remove(struct db_prepared *set, const struct db_statement *statement);
 void db_prepared_clear(struct db_prepared *set);
 
 /* Opens as db_open() promises: at once, or (`start`) with PQconnectPoll still to do. */
@@ -94,3 +95,6 @@ typedef void (*db_answer)(void *owner, const PGresult *result, struct error *err
 struct db_request *db_pool_send(struct db_pool *pool, const struct db_query *query, db_answer answer, void *owner);
 void db_request_abandon(struct db_request *request); /* `answer` will not be called */
 void db_pool_dispatch(struct db_pool *pool);         /* hands queries that wait to connections, and flushes these */
+int64_t db_pool_deadline(const struct db_pool *pool);
+/* -EINVAL when libpq does not understand it. */
+int db_check_conninfo(const char *conninfo, struct error *error);

@@ -8,7 +8,8 @@
 #include "base/task.h"
 
 struct watch {
-        struct list link;
+        struct list link;       /* of its key's bucket */
+        struct list timed;      /* of the awaits that have a deadline, the nearest first */
         char *key;              /* owned copy: "channel:payload", or "channel:" for every payload */
         bool fired;
         struct wait wait;

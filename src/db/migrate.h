@@ -9,7 +9,9 @@
 struct migration {
         int number;              /* 1, 2, 3 ... */
         const char *name;
-        const char *sql;         /* may hold @table@ and @channel@: quoted identifiers of the settings */
+        /* May hold @table@ and @channel@ (the settings' names as quoted identifiers), @table_name@ and @channel_name@
+         * (as quoted text). */
+        const char *sql;
 };
 
 struct migrate_names {

@@ -99,7 +99,8 @@ bool db_says_again(const struct db_statement *statement, const char *sqlstate)
 bool db_says_gone(const char *sqlstate)
 {
         return str_starts(sqlstate, "08") || str_eq(sqlstate, "57P01") || str_eq(sqlstate, "57P02") ||
-               str_eq(sqlstate, "57P03") || str_eq(sqlstate, "57P05");
+               str_eq(sqlstate, "57P03") || str_eq(sqlstate, "57P05") ||
+               str_eq(sqlstate, "25006"); /* it became a read-only replica: another host is the one now */
 }
 
 bool db_says_unprepared(const char *sqlstate)
@@ -163,6 +164,16 @@ void db_prepared_add(struct db_prepared *set, const struct db_statement *stateme
         if (!set->slots[slot])
                 set->n++;
         set->slots[slot] = statement;
+}
+
+void db_prepared_remove(struct db_prepared *set, const struct db_statement *statement)
+{
+        struct db_prepared smaller = {0};
+        for (size_t i = 0; i < set->size; i++)
+                if (set->slots[i] && set->slots[i] != statement)
+                        db_prepared_add(&smaller, set->slots[i]);
+        db_prepared_clear(set);
+        *set = smaller;
 }
 
 void db_prepared_clear(struct db_prepared *set)

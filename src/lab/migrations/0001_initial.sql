@@ -41,8 +41,8 @@ create index vms_changed_idx on @table@ (changed_xid);
 
 do $$
 begin
-        if '@table_name@' <> 'vms' then
-                execute 'create view vms as select * from @table@';
+        if @table_name@ <> 'vms' then
+                execute format('create view vms as select * from %I', @table_name@);
         end if;
 end
 $$;
@@ -135,7 +135,7 @@ create table settings (
         key text primary key,
         value jsonb not null
 );
-insert into settings (key, value) values ('table_name', to_jsonb('@table_name@'::text));
+insert into settings (key, value) values ('table_name', to_jsonb(@table_name@::text));
 
 -- Marks what a dashboard shows, and announces what a waiting VM must know: only when it really changed.
 create function lablink_vm_mark() returns trigger language plpgsql as $$
@@ -151,7 +151,7 @@ create trigger vms_mark before update on @table@ for each row
 
 create function lablink_vm_notify() returns trigger language plpgsql as $$
 begin
-        perform pg_notify('@channel_name@', coalesce(new.hostname, old.hostname));
+        perform pg_notify(@channel_name@, coalesce(new.hostname, old.hostname));
         return null;
 end
 $$;
