@@ -1,0 +1,111 @@
+/* JSON from strangers: the limits hold before anything is built, and whole means whole. */
+#include "base/json.h"
+#include "unit.h"
+
+static json_t *read_text(const char *text)
+{
+        return json_read(text, strlen(text), NULL);
+}
+
+static void refused(const char *text, const char *part)
+{
+        _cleanup_error_ struct error error = ERROR_NULL;
+        json_t *value = json_read(text, strlen(text), &error);
+        if (value)
+                fail_msg("%s is accepted", text);
+        assert_int_equal(error.code, -EINVAL);
+        assert_contains(error_text(&error), part);
+}
+
+static void reads_any_value(void **state _unused_)
+{
+        static const char *const texts[] = {
+                "{}", "[]", "1", "\"x\"", "null", "true", " {\"a\": [1, 2.5, \"\\u00e4\"]} \n"};
+        for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+                _cleanup_json_ json_t *value = read_text(texts[i]);
+                if (!value)
+                        fail_msg("%s is refused", texts[i]);
+        }
+}
+
+static void refuses_the_rest(void **state _unused_)
+{
+        refused("", "not valid JSON");
+        refused("{", "not valid JSON");
+        refused("{} x", "not valid JSON");
+        refused("{\"a\": 1, \"a\": 2}", "not valid JSON");
+        refused("{'a': 1}", "not valid JSON");
+        refused("[1,]", "not valid JSON");
+        refused("\"\xff\"", "not valid JSON");
+        refused("\"\xed\xa0\x80\"", "not valid JSON");
+        refused("NaN", "not valid JSON");
+        refused("1e999", "not valid JSON");
+        refused("99999999999999999999", "not valid JSON");
+}
+
+static void nested(struct buf *out, int levels, char open, char shut)
+{
+        for (int i = 0; i < levels; i++)
+                buf_addc(out, open);
+        for (int i = 0; i < levels; i++)
+                buf_addc(out, shut);
+}
+
+static void counts_depth(void **state _unused_)
+{
+        _cleanup_buf_ struct buf deepest = BUF_NULL, deeper = BUF_NULL, hostile = BUF_NULL;
+        nested(&deepest, JSON_DEPTH_MAX, '[', ']');
+        nested(&deeper, JSON_DEPTH_MAX + 1, '[', ']');
+        nested(&hostile, 100000, '[', ']');
+        _cleanup_json_ json_t *value = read_text(buf_str(&deepest));
+        assert_non_null(value);
+        refused(buf_str(&deeper), "nested deeper than 16");
+        refused(buf_str(&hostile), "nested deeper than 16");
+}
+
+static void brackets_in_texts_do_not_count(void **state _unused_)
+{
+        _cleanup_json_ json_t *value = read_text("\"[[[[[[[[[[[[[[[[[[[[\\\"[[[[[[[[[[[[[[[[[[[[\\\\\"");
+        assert_non_null(value);
+}
+
+static void closing_first_buys_no_depth(void **state _unused_)
+{
+        _cleanup_buf_ struct buf text = BUF_NULL;
+        for (int i = 0; i < 5000; i++)
+                buf_addc(&text, ']');
+        for (int i = 0; i < 5000; i++)
+                buf_addc(&text, '[');
+        refused(buf_str(&text), "not valid JSON");
+}
+
+static void nul_in_a_text_is_kept(void **state _unused_)
+{
+        _cleanup_json_ json_t *value = read_text("\"a\\u0000b\"");
+        assert_non_null(value);
+        assert_int_equal(json_string_length(value), 3);
+}
+
+static void writes_compact(void **state _unused_)
+{
+        _cleanup_json_ json_t *value = json_pack("{s:i, s:[s, n]}", "a", 1, "b", "x");
+        _cleanup_free_ char *text = json_text(value);
+        assert_string_equal(text, "{\"a\":1,\"b\":[\"x\",null]}");
+        assert_null(json_get_string(value, "a"));
+        assert_null(json_get_string(value, "missing"));
+        assert_null(json_get_string(NULL, "a"));
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(reads_any_value),
+                cmocka_unit_test(refuses_the_rest),
+                cmocka_unit_test(counts_depth),
+                cmocka_unit_test(brackets_in_texts_do_not_count),
+                cmocka_unit_test(closing_first_buys_no_depth),
+                cmocka_unit_test(nul_in_a_text_is_kept),
+                cmocka_unit_test(writes_compact),
+        };
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
