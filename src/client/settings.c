@@ -212,12 +212,17 @@ static void check(const struct settings *s, struct buf *problems)
                         buf_addf(problems, "client.log_files: %s is not an absolute path\n", s->log_files[i]);
 }
 
+/* The agent has a file of its own: an allocator's configuration that happens to lie about is none of its business. */
+static const char *file_of(const struct settings_input *input)
+{
+        if (input->file)
+                return input->file;
+        return access(CONFIG_FILE_DEFAULT, F_OK) == 0 ? CONFIG_FILE_DEFAULT : "/dev/null";
+}
+
 int settings_load(const struct settings_input *input, struct settings *ret, struct buf *problems)
 {
-        struct config_input source = {.file = input->file ? input->file : CONFIG_FILE_DEFAULT,
-                                      .file_required = input->file != NULL,
-                                      .sets = input->sets,
-                                      .environment = input->environment};
+        struct config_input source = {.file = file_of(input), .sets = input->sets, .environment = input->environment};
         _cleanup_config_ struct config *config = NULL;
         struct words words = {0};
         *ret = (struct settings){0};
