@@ -22,8 +22,10 @@
 #define BODY_DRAIN_MAX ((size_t)1 << 20)    /* what is read and thrown away to be able to answer 413 */
 #define STREAM_LAG_MAX ((size_t)1 << 20)    /* a reader that lags more than this is cut off */
 #define STREAM_PENDING_MAX ((size_t)16 << 20)
+#define BODIES_MAX ((size_t)256 << 20)      /* of all requests together */
 #define DEADLINE_MS_DEFAULT 60000
 #define RECEIVE_MS_MAX 60000                /* for the whole of a request's head and body */
+#define REPLY_MS_MAX 600000                 /* to take a whole answer that is no stream */
 #define IDLE_MS_MAX 75000                   /* above the 60 s of a load balancer, so that it closes first */
 #define STALL_S_MAX 120                     /* libmicrohttpd's own: no byte moved */
 #define HANGUP_WATCH_AFTER_MS 200           /* short waits (a query) are not worth two system calls */
@@ -36,7 +38,6 @@ struct listener {
         enum http_listener_kind kind;
         uv_poll_t *poll;                /* of the daemon's epoll descriptor; frees itself on close */
         bool wants_run;
-        unsigned connections;
 };
 
 struct connection {
@@ -68,19 +69,22 @@ struct http_server {
         struct loop *loop;
         struct http_options options;
         struct router router;
-        struct MHD_Response **assets;   /* two an asset: as it is, and decompressed (made when first asked for) */
+        struct buf *inflated;           /* of each compressed asset, made when first asked for */
         struct list listeners;
         struct list active;             /* struct request.link: every live request is here ... */
-        struct list sleeping;           /* ... or here, while it waits without a deadline */
+        struct list sleeping;           /* ... or here, while it waits without a deadline and its socket is watched */
         struct list idle;               /* struct connection.idle, the oldest first */
-        struct list resumes;            /* struct request.resume: to be resumed at the end of this turn */
-        struct list settling;           /* struct request.settle: asked for a wait without deadline in this turn */
+        struct list resumes;            /* struct request.resume: to be woken or cut at the end of this turn */
+        struct list settling;           /* struct stream.settle: began to wait in this turn */
         struct turn_hook hook;
+        uint64_t turn;
         uv_timer_t *tick;
+        uv_idle_t *again;               /* keeps the loop from sleeping while libmicrohttpd has more to do */
         bool ticking;
         unsigned ticks;
         int hangup_fd;                  /* an epoll of its own over suspended sockets, EPOLLRDHUP */
         uv_poll_t *hangup_poll;
+        size_t body_bytes;
         unsigned connections, connections_max;
         bool draining;
         int64_t drain_until;
@@ -93,31 +97,33 @@ enum phase { PHASE_HEAD, PHASE_BODY, PHASE_RUNNING, PHASE_REPLYING };
 struct stream {
         struct buf data;
         size_t taken;                   /* bytes of `data` that the socket has got */
-        size_t lag;                     /* pending when this turn began */
+        size_t lag;                     /* pending when turn `lag_turn` first put something */
+        uint64_t lag_turn;
         bool events, ended;
+        struct list settle;
         struct wait wait;               /* stream_await */
         size_t below;
 };
 
 struct request {
         struct task task;
-        struct list link, resume, settle;
+        struct list link, resume;
         struct http_server *server;
         struct connection *connection;
         struct MHD_Connection *mhd;
         const struct http_route *route;
-        char *target;                   /* the path; `query` follows behind its NUL */
+        const struct http_asset *asset;
+        char *target;                   /* the path; the query follows behind its NUL */
         const char *query;              /* raw, or NULL */
         char method[16];
         struct segments segments;
         struct buf arguments;           /* decoded query: name NUL value NUL ... */
-        bool query_parsed;
 
         size_t body_max, body_seen;
         struct buf body;
         json_t *json;
         struct form *form;
-        unsigned early_status;          /* what is wrong with the body, told after the rights were checked */
+        unsigned early_status;          /* what is wrong with the request; with a route, told after the rights */
         const char *early_code;
         char *early_text;
 
@@ -131,10 +137,12 @@ struct request {
         struct stream *stream;
 
         int64_t started_ms, deadline_ms, suspended_ms;
-        const struct wait *long_wait;   /* the wait that has no deadline, and the step behind it */
-        task_step long_next;
         uint8_t phase;
-        bool head, suspended, watched, cut, task_over, mhd_over, closing;
+        bool no_deadline;
+        bool suspended, watched;        /* by libmicrohttpd; its socket by hangup_fd */
+        bool cut;                       /* the connection is to be closed */
+        bool closing;                   /* after the answer */
+        bool task_over, mhd_over;
 };
 
 static inline struct request *request_of(const struct task *t)
@@ -163,53 +171,60 @@ const char *router_argument(const struct router *router, const struct http_route
 /* What an unknown path is answered with: as the first route that begins alike. */
 enum http_default router_default(const struct router *router, const struct segments *segments);
 
-/* --- request.c, body.c ---------------------------------------------------------------------------------------------- */
+/* --- request.c, head.c, body.c -------------------------------------------------------------------------------------- */
 
-extern const struct task_class request_class;
-
-struct request *request_new(struct connection *connection, struct MHD_Connection *mhd, const char *uri);
-/* The head is there: checks framing, routes. May leave an answer that ends the connection. */
+struct request *request_new(struct connection *connection, struct MHD_Connection *mhd, const char *target);
+/* The head is there: checks framing, routes. With `closing` set afterwards there is an answer already. */
 void request_head(struct request *req, const char *method, const char *version);
 /* A piece of the body. False: too much, hang up. */
 bool request_body(struct request *req, const char *data, size_t len);
 /* The body is complete: parses it and queues the task, or leaves an answer. */
 void request_begin(struct request *req);
-/* Ends it without an answer, wherever it is. */
+/* Ends it without an answer, wherever it is, at the end of this turn. */
 void request_cut(struct request *req);
-/* Ends it with 503. */
+/* Its time is over: 503 when it runs, else cut. */
 void request_expire(struct request *req);
-void request_release(struct request *req);
+/* libmicrohttpd has let go of it. */
+void request_completed(struct request *req, bool whole);
 void body_parse(struct request *req);
-void body_refuse(struct request *req, unsigned status, const char *code, const char *format, ...) _printf_(4, 5);
+/* Remembers what is wrong with the request; the first word counts. */
+void request_refuse(struct request *req, unsigned status, const char *code, const char *format, ...) _printf_(4, 5);
 /* The client's address behind trusted proxies; owned by the request. */
 const char *address_of(struct request *req);
-bool header_has_token(const char *header, const char *token);
+
+/* --- accept.c ------------------------------------------------------------------------------------------------------- */
+
+/* The weight, in thousandths, that an Accept-like header gives to exactly this name; 0 when it does not name it. */
+unsigned accept_weight(const char *header, const char *name);
 
 /* --- reply.c, asset.c ----------------------------------------------------------------------------------------------- */
 
 void answer_error(struct request *req, unsigned status, const char *code, const char *sentence);
 void answer_body(struct request *req, unsigned status, const char *content_type, struct buf *body); /* takes the body */
 void answer_headers(struct request *req, struct MHD_Response *response, const char *content_type);
-/* The asset's answer, when the path is one's. */
-bool asset_answer(struct request *req);
-void assets_free(struct http_server *server);
+/* The answer is there: libmicrohttpd will be given it. */
+void answer_ready(struct request *req, struct MHD_Response *response, unsigned status);
+const char *answer_header(const struct request *req, const char *name); /* one that was added, or NULL */
+/* Renders with the globals of every page. Takes the reference. False: it was not well formed (logged). */
+bool page_render(struct request *req, const char *template_name, json_t *model, struct buf *out);
+const struct http_asset *asset_find(const struct http_server *server, const char *path);
+void asset_answer(struct request *req);
 
 /* --- stream.c ------------------------------------------------------------------------------------------------------- */
 
 void stream_free(struct stream *stream);
-/* Ends the stream with the connection still open, from within an answer. */
-void stream_close(struct request *req);
+/* From reply.c: the body is the stream's last. */
+void stream_finish(struct request *req, const void *data, size_t len);
+void stream_settle(struct stream *stream);
 
 /* --- server.c ------------------------------------------------------------------------------------------------------- */
 
 void server_resume(struct request *req);       /* at the end of this turn */
-void server_flush(struct http_server *server); /* the end of a turn: resumes, and runs the daemons that have work */
-void server_suspended(struct request *req);    /* libmicrohttpd has been told to suspend it */
-void server_settle(struct request *req);
 void server_tick_on(struct http_server *server);
 
 /* --- connection.c --------------------------------------------------------------------------------------------------- */
 
-struct MHD_Daemon *daemon_start(struct listener *listener, int fd);
+struct MHD_Daemon *daemon_start(struct listener *listener, int fd, unsigned connections_max);
 void hangup_watch(struct request *req);
 void hangup_unwatch(struct request *req);
+void hangup_read(struct http_server *server);

@@ -9,7 +9,7 @@
 #include "http/internal.h"
 
 struct pattern {
-        char **parts;   /* ":name" is an argument */
+        char **parts; /* ":name" is an argument */
         unsigned n;
 };
 

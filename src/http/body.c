@@ -1,0 +1,98 @@
+/*
+ * Bodies. What is too much is read and thrown away for a while, because an answer in the middle of an upload would be
+ * lost; then the connection is closed. What is wrong with a body is told only after the rights were checked.
+ */
+#include <errno.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/text.h"
+#include "http/internal.h"
+
+static void drop_body(struct request *req)
+{
+        req->server->body_bytes -= req->body.cap;
+        buf_deinit(&req->body);
+}
+
+static void keep(struct request *req, const char *data, size_t len)
+{
+        struct http_server *server = req->server;
+        size_t before = req->body.cap;
+        if (req->early_status)
+                return;
+        if (server->body_bytes + len > BODIES_MAX) {
+                request_refuse(req, 503, "busy", "Too much is being sent at this moment. Please try again.");
+                drop_body(req);
+                return;
+        }
+        buf_add(&req->body, data, len);
+        server->body_bytes += req->body.cap - before;
+}
+
+bool request_body(struct request *req, const char *data, size_t len)
+{
+        req->body_seen += len;
+        if (req->body_seen > req->body_max + BODY_DRAIN_MAX)
+                return false;
+        if (req->body_seen > req->body_max && req->route) {
+                request_refuse(req, 413, "too-large", "The body is larger than %zu bytes.", req->body_max);
+                drop_body(req);
+        }
+        if (req->route && req->route->body != HTTP_BODY_NONE)
+                keep(req, data, len);
+        return true;
+}
+
+static bool is_type(const char *content_type, const char *wanted)
+{
+        size_t len = strcspn(content_type, "; \t");
+        return len == strlen(wanted) && strncasecmp(content_type, wanted, len) == 0;
+}
+
+static void parse_json(struct request *req)
+{
+        _cleanup_error_ struct error error = ERROR_NULL;
+        json_t *value = json_read(buf_str(&req->body), req->body.len, &error);
+        if (value && json_is_object(value)) {
+                req->json = value;
+                return;
+        }
+        if (value)
+                request_refuse(req, 400, "bad-json", "The body must be a JSON object.");
+        else
+                request_refuse(req, 400, "bad-json", "The body is %s.", error_text(&error));
+        json_decref(value);
+}
+
+static void parse_form(struct request *req, const char *content_type)
+{
+        _cleanup_error_ struct error error = ERROR_NULL;
+        int r = form_parse(content_type, buf_str(&req->body), req->body.len, &req->form, &error);
+        if (r == -ENOTSUP)
+                request_refuse(req, 415, "content-type", "This address does not take a body of this content type.");
+        else if (r < 0)
+                request_refuse(req, 400, "bad-form", "%s", error_text(&error));
+}
+
+/* A body without a content type is taken for JSON where JSON is taken: scripts forget the header. */
+void body_parse(struct request *req)
+{
+        unsigned taken = req->route->body;
+        const char *type = request_header(&req->task, "Content-Type");
+        if (req->early_status || taken == HTTP_BODY_NONE || (req->body_seen == 0 && !type))
+                return;
+        if (!type || !*type)
+                type = "application/json";
+        bool json = is_type(type, "application/json");
+        if (json && (taken & HTTP_BODY_JSON) && req->body.len == 0 && (taken & HTTP_BODY_FORM))
+                return;
+        if (json && (taken & HTTP_BODY_JSON))
+                parse_json(req);
+        else if (!json && (taken & HTTP_BODY_FORM))
+                parse_form(req, type);
+        else
+                request_refuse(req, 415, "content-type", "This address takes %s, not %.100s.",
+                               taken == HTTP_BODY_FORM ? "a form" : "JSON", type);
+        drop_body(req);
+}
