@@ -187,7 +187,15 @@ function watchOperation(place) {
         });
 }
 
-/* A page that still arrives: its end stays in sight until the reader scrolls up. */
+/* A page that still arrives: its end stays in sight until the reader scrolls up. The output may be yet to come. */
+function awaitStream() {
+        const output = find("[data-stream]");
+        if (output)
+                followStream(output);
+        else if (document.readyState === "loading")
+                setTimeout(awaitStream, 50);
+}
+
 function followStream(output) {
         let wanted = true;
         addEventListener("scroll", () => {
@@ -368,7 +376,7 @@ function start() {
 }
 
 if (document.readyState === "loading") {
-        each("[data-stream]", followStream);
+        awaitStream();
         document.addEventListener("DOMContentLoaded", start);
 } else {
         start();
