@@ -58,10 +58,11 @@ struct db_query vm_brief(const char *hostname, struct vm_brief *ret)
 {
         static const struct db_statement statement = {
                 .name = "vm_brief",
-                .sql = "select " SHOWN(
-                        "v") ", v.token_hash,"
-                             "       exists (select 1 from vm_log_heads h where h.vm_id = v.id), v.email is not null"
-                             "  from vms v where v.hostname = $1",
+                // clang-format off
+                .sql = "select " SHOWN("v") ", v.token_hash,"
+                       "       exists (select 1 from vm_log_heads h where h.vm_id = v.id), v.email is not null"
+                       "  from vms v where v.hostname = $1",
+                // clang-format on
                 .rows = DB_MAYBE,
                 .decode = decode_brief,
                 .idempotent = true,
@@ -98,13 +99,14 @@ struct db_query vm_changes(const char *horizon, struct vm_list *ret)
 {
         static const struct db_statement statement = {
                 .name = "vm_changes",
+                // clang-format off
                 .sql = "select to_jsonb(r) as row from ("
-                       "  select false as gone, " VM_COLUMNS " from vms v left join vm_presence p on p.vm_id = v.id"
-                       "   where v.changed_xid >= $1::xid8) r"
+                       "   select false as gone, " VM_COLUMNS " from vms v left join vm_presence p on p.vm_id = v.id"
+                       "    where v.changed_xid >= $1::xid8) r"
                        " union all"
                        " select jsonb_build_object('gone', true, 'hostname', t.hostname) from retired_hostnames t"
-                       "  where t.changed_xid >= $1::xid8 and not exists (select 1 from vms v where v.hostname = "
-                       "t.hostname)",
+                       "  where t.changed_xid >= $1::xid8 and not exists (select 1 from vms v where v.hostname = t.hostname)",
+                // clang-format on
                 .rows = DB_MANY,
                 .decode = decode_append,
                 .idempotent = true,
@@ -128,8 +130,9 @@ struct db_query vm_claimable(struct count_answer *ret)
 {
         static const struct db_statement statement = {
                 .name = "vm_claimable",
-                .sql = "select count(*) from vms v left join vm_presence p on p.vm_id = v.id where " CLAIMABLE("v",
-                                                                                                               "p"),
+                // clang-format off
+                .sql = "select count(*) from vms v left join vm_presence p on p.vm_id = v.id where " CLAIMABLE("v", "p"),
+                // clang-format on
                 .rows = DB_ONE,
                 .decode = decode_count,
                 .idempotent = true,
@@ -141,14 +144,15 @@ struct db_query vm_counts(struct json_answer *ret)
 {
         static const struct db_statement statement = {
                 .name = "vm_counts",
+                // clang-format off
                 .sql = "select count(*) as total,"
-                       "       count(*) filter (where " CLAIMABLE(
-                               "v", "p") ") as claimable,"
-                                         "       count(*) filter (where v.email is not null) as assigned,"
-                                         "       count(*) filter (where v.status = 'initializing') as initializing,"
-                                         "       count(*) filter (where v.status = 'error') as error,"
-                                         "       count(*) filter (where v.status = 'unknown') as unknown"
-                                         "  from vms v left join vm_presence p on p.vm_id = v.id",
+                       "       count(*) filter (where " CLAIMABLE("v", "p") ") as claimable,"
+                       "       count(*) filter (where v.email is not null) as assigned,"
+                       "       count(*) filter (where v.status = 'initializing') as initializing,"
+                       "       count(*) filter (where v.status = 'error') as error,"
+                       "       count(*) filter (where v.status = 'unknown') as unknown"
+                       "  from vms v left join vm_presence p on p.vm_id = v.id",
+                // clang-format on
                 .rows = DB_ONE,
                 .decode = decode_object,
                 .idempotent = true,
@@ -160,10 +164,13 @@ struct db_query vm_introduce(const char *hostname, struct flag_answer *ret)
 {
         static const struct db_statement statement = {
                 .name = "vm_introduce",
-                .sql = "with made as (insert into vms (hostname, status) select $1, 'initializing'"
-                       "   where not exists (select 1 from retired_hostnames where hostname = $1)"
+                // clang-format off
+                .sql = "with made as ("
+                       "   insert into vms (hostname, status) select $1::text, 'initializing'"
+                       "    where not exists (select 1 from retired_hostnames where hostname = $1::text)"
                        "   on conflict (hostname) do nothing)"
-                       " select not exists (select 1 from retired_hostnames where hostname = $1)",
+                       " select not exists (select 1 from retired_hostnames where hostname = $1::text)",
+                // clang-format on
                 .rows = DB_ONE,
                 .decode = decode_flag,
                 .idempotent = true,
@@ -175,11 +182,14 @@ struct db_query vm_silence(void)
 {
         static const struct db_statement statement = {
                 .name = "vm_silence",
-                .sql = "update vms v set status = 'unknown' from (select v.id from vms v join vm_presence p on p.vm_id "
-                       "= v.id"
-                       "   where v.status <> 'unknown' and p.heartbeat_at is not null"
-                       "     and p.last_seen < now() - interval '" SILENCE_SECONDS " seconds'"
-                       "   order by v.hostname for update of v skip locked) s where v.id = s.id",
+                // clang-format off
+                .sql = "update vms v set status = 'unknown' from ("
+                       "   select v.id from vms v join vm_presence p on p.vm_id = v.id"
+                       "    where v.status <> 'unknown' and p.heartbeat_at is not null"
+                       "      and p.last_seen < now() - interval '" SILENCE_SECONDS " seconds'"
+                       "    order by v.hostname for no key update of v skip locked) s"
+                       " where v.id = s.id",
+                // clang-format on
                 .rows = DB_NO_ROWS,
                 .idempotent = true,
         };
@@ -204,26 +214,31 @@ struct db_query vm_name(const char *hostname, const char *token_hash, struct fla
 {
         static const struct db_statement statement = {
                 .name = "vm_name",
+                // clang-format off
                 .sql = "with forgotten as (delete from retired_hostnames where hostname = $1),"
-                       " made as (insert into vms (hostname, status, token_hash, launched) values ($1, 'initializing', "
-                       "$2, true)"
+                       " made as ("
+                       "   insert into vms (hostname, status, token_hash, launched) values ($1, 'initializing', $2, true)"
                        "   on conflict (hostname) do nothing returning 1)"
                        " select exists (select 1 from made)",
+                // clang-format on
                 .rows = DB_ONE,
                 .decode = decode_flag,
         };
         return db_query(&statement, ret, DB_TEXT(hostname), DB_TEXT(token_hash));
 }
 
+#define MADE_SECONDS "round(($3::float8 - $2::float8)::numeric, 3)"
+
 struct db_query vm_made(const char *hostname, double started, double ended)
 {
         static const struct db_statement statement = {
                 .name = "vm_made",
-                .sql = "update vms set terraform_timing_start = to_timestamp($2), terraform_timing_end = "
-                       "to_timestamp($3),"
-                       "   terraform_timing_seconds = round(($3::float8 - $2::float8)::numeric, 3),"
-                       "   total_startup_time_seconds = " TOTAL_TIME(
-                               "metrics", "round(($3::float8 - $2::float8)::numeric, 3)") " where hostname = $1",
+                // clang-format off
+                .sql = "update vms set terraform_timing_start = to_timestamp($2), terraform_timing_end = to_timestamp($3),"
+                       "       terraform_timing_seconds = " MADE_SECONDS ","
+                       "       total_startup_time_seconds = " TOTAL_TIME("metrics", MADE_SECONDS)
+                       " where hostname = $1",
+                // clang-format on
                 .rows = DB_NO_ROWS,
                 .idempotent = true,
         };
@@ -245,11 +260,14 @@ struct db_query vm_retire(const char *hostname, struct vm_list *ret)
 {
         static const struct db_statement statement = {
                 .name = "vm_retire",
-                .sql = "with went as (delete from vms where $1::text is null or hostname = $1 returning hostname, "
-                       "launched),"
-                       " kept as (insert into retired_hostnames (hostname) select hostname from went"
+                // clang-format off
+                .sql = "with went as ("
+                       "   delete from vms where $1::text is null or hostname = $1 returning hostname, launched),"
+                       " kept as ("
+                       "   insert into retired_hostnames (hostname) select hostname from went"
                        "   on conflict (hostname) do update set retired_at = now(), changed_xid = pg_current_xact_id())"
                        " select hostname, launched from went order by hostname",
+                // clang-format on
                 .rows = DB_MANY,
                 .decode = decode_append,
         };
@@ -271,9 +289,14 @@ struct db_query vm_new_token(const char *hostname, const char *token_hash)
 {
         static const struct db_statement statement = {
                 .name = "vm_new_token",
-                .sql = "update vms set token_hash = $2, status = 'initializing', reported_status = null, in_use = "
-                       "false,"
-                       "   metrics = '{}', total_startup_time_seconds = null where hostname = $1",
+                // clang-format off
+                .sql = "with silent as ("
+                       "   update vm_presence set heartbeat_at = null, boot_id = null, carried_generation = null, uptime_seconds = null"
+                       "    where vm_id = (select id from vms where hostname = $1))"
+                       " update vms set token_hash = $2, status = 'initializing', reported_status = null, in_use = false,"
+                       "       metrics = '{}', total_startup_time_seconds = null"
+                       "  where hostname = $1",
+                // clang-format on
                 .rows = DB_NO_ROWS,
                 .idempotent = true,
         };
