@@ -20,9 +20,10 @@ struct person { /* the user that a program runs as, looked up before the fork */
 int person_find(const char *name, struct person *ret);
 void person_deinit(struct person *person);
 
-#define RUN_OUTPUT_MAX 65536    /* bytes of output handed over */
-#define RUN_FLOOD_MAX (1 << 20) /* after so much it is not even read any more: the child blocks until its time is up \
-                                 */
+#define RUN_OUTPUT_MAX 65536 /* bytes of output handed over */
+#define RUN_FLOOD_MAX \
+        (1 << 20) /* after so much it is not even read any more: the child blocks until its time is up \
+                   */
 #define RUN_LINE_MAX 2048
 
 struct run_spec {

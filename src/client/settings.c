@@ -38,7 +38,7 @@ static const char *first_of(const char *a, const char *b, const char *c)
         return c && *c ? c : NULL;
 }
 
-bool hostname_valid(const char *hostname)
+static bool hostname_valid(const char *hostname)
 {
         static const char alphabet[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz._-";
         size_t len = strlen(hostname);

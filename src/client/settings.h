@@ -17,7 +17,7 @@ struct settings {
         char **log_files;
         char *log_group;
         char *start_host;  /* "": the usual places */
-        char *on_assigned; /* "": none */
+        char *on_assigned; /* "": the usual place, when there is something */
         char *state_file;
         int64_t heartbeat_ms, inuse_ms;
 };
@@ -34,6 +34,5 @@ struct settings_input {
 int settings_load(const struct settings_input *input, struct settings *ret, struct buf *problems);
 void settings_deinit(struct settings *settings);
 
-bool hostname_valid(const char *hostname);
 /* Settles an allocator's URL: sets url or socket. */
 int settings_url(struct settings *settings, const char *text, struct error *error);

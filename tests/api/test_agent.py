@@ -340,13 +340,14 @@ def test_kill_9_during_start_host_loses_nothing(agent, allocator):
 
 
 def test_kill_9_between_the_two_steps_runs_start_host_once(agent, allocator):
-    agent.script("assigned", "#!/bin/sh\necho x >>%s/assigned.record\nwhile [ -e %s ]; do sleep 0.05; done\n" % (agent.directory, agent.hold))
-    agent.hold.touch()
+    hold = agent.directory / "hold-program"
+    agent.script("assigned", "#!/bin/sh\necho x >>%s/assigned.record\nwhile [ -e %s ]; do sleep 0.05; done\n" % (agent.directory, hold))
+    hold.touch()
     allocator.assign(5)
     agent.start()
     soon(agent.assigned, agent)
     agent.kill()
-    agent.hold.unlink()
+    hold.unlink()
     agent.start()
     soon(lambda: agent.carried_out() == 5, agent)
     assert len(agent.hosts()) == 1 and len(agent.assigned()) == 2
