@@ -21,30 +21,36 @@ static int decode_stored(const struct db_row *row, void *receiver, struct error 
 
 static const struct db_statement logs_statement = {
         .name = "logs_append",
-        .sql = "with item as (select * from jsonb_to_recordset($1::jsonb) as i(ord int, hostname text, messages jsonb,"
-               "     batch_id text)),"
-               " vm as materialized (select v.id, v.hostname, v.pin, i.ord, i.messages, i.batch_id"
-               "   from vms v join item i on i.hostname = v.hostname),"
-               " fresh as (insert into vm_log_batches (vm_id, batch_id) select id, batch_id from vm"
-               "   where batch_id is not null order by id on conflict do nothing returning vm_id),"
-               " taken as (select vm.* from vm where batch_id is null or exists (select 1 from fresh f where f.vm_id = "
-               "vm.id)),"
-               " head as (insert into vm_log_heads as h (vm_id, last_line)"
+        // clang-format off
+        .sql = "with item as ("
+               "   select * from jsonb_to_recordset($1::jsonb) as i(ord int, hostname text, messages jsonb, batch_id text)),"
+               " vm as materialized ("
+               "   select v.id, v.hostname, v.pin, i.ord, i.messages, i.batch_id"
+               "     from vms v join item i on i.hostname = v.hostname),"
+               " fresh as ("
+               "   insert into vm_log_batches (vm_id, batch_id)"
+               "   select id, batch_id from vm where batch_id is not null order by id"
+               "   on conflict do nothing returning vm_id),"
+               " taken as ("
+               "   select vm.* from vm where batch_id is null or exists (select 1 from fresh f where f.vm_id = vm.id)),"
+               " head as ("
+               "   insert into vm_log_heads as h (vm_id, last_line)"
                "   select id, jsonb_array_length(messages) from taken order by id"
                "   on conflict (vm_id) do update set last_line = h.last_line + excluded.last_line"
                "   returning vm_id, last_line),"
-               " line as (insert into vm_log_lines (vm_id, line, message)"
+               " line as ("
+               "   insert into vm_log_lines (vm_id, line, message)"
                "   select t.id, h.last_line - jsonb_array_length(t.messages) + m.n,"
-               "       case when t.pin is not null then regexp_replace(m.message, '\\m' || t.pin || '\\M', '******', "
-               "'g')"
-               "            else m.message end"
-               "   from taken t join head h on h.vm_id = t.id"
-               "   cross join lateral jsonb_array_elements_text(t.messages) with ordinality as m(message, n)),"
-               " seen as (insert into vm_presence (vm_id) select id from vm order by id"
+               "       case when t.pin is null then m.message"
+               "            else regexp_replace(m.message, '\\m' || t.pin || '\\M', '******', 'g') end"
+               "     from taken t join head h on h.vm_id = t.id"
+               "     cross join lateral jsonb_array_elements_text(t.messages) with ordinality as m(message, n)),"
+               " seen as ("
+               "   insert into vm_presence (vm_id) select id from vm order by id"
                "   on conflict (vm_id) do update set last_seen = now())"
-               " select vm.ord, coalesce(h.last_line, (select o.last_line from vm_log_heads o where o.vm_id = vm.id), "
-               "0)"
+               " select vm.ord, coalesce(h.last_line, (select o.last_line from vm_log_heads o where o.vm_id = vm.id), 0)"
                "   from vm left join head h on h.vm_id = vm.id",
+        // clang-format on
         .rows = DB_MANY,
         .decode = decode_stored,
 };
@@ -91,9 +97,12 @@ struct db_query logs_tail(const char *hostname, int64_t tail, struct log_text *r
 {
         static const struct db_statement statement = {
                 .name = "logs_tail",
-                .sql = "select line, message from (select l.line, l.message from vm_log_lines l"
-                       "   where l.vm_id = (select id from vms where hostname = $1) order by l.line desc limit $2) t"
+                // clang-format off
+                .sql = "select line, message from ("
+                       "   select l.line, l.message from vm_log_lines l"
+                       "    where l.vm_id = (select id from vms where hostname = $1) order by l.line desc limit $2) t"
                        " order by line",
+                // clang-format on
                 .rows = DB_MANY,
                 .decode = decode_line,
         };
@@ -104,9 +113,11 @@ struct db_query logs_after(const char *hostname, int64_t after, int64_t limit, s
 {
         static const struct db_statement statement = {
                 .name = "logs_after",
+                // clang-format off
                 .sql = "select l.line, l.message from vm_log_lines l"
-                       " where l.vm_id = (select id from vms where hostname = $1) and l.line > $2 order by l.line "
-                       "limit $3",
+                       " where l.vm_id = (select id from vms where hostname = $1) and l.line > $2"
+                       " order by l.line limit $3",
+                // clang-format on
                 .rows = DB_MANY,
                 .decode = decode_line,
         };
@@ -123,12 +134,15 @@ struct db_query logs_expire(double seconds, int64_t limit, struct count_answer *
 {
         static const struct db_statement statement = {
                 .name = "logs_expire",
-                .sql = "with old as (select vm_id, line from vm_log_lines"
-                       "   where at < now() - make_interval(secs => $1) order by vm_id, line limit $2),"
-                       " batch as (delete from vm_log_batches where at < now() - make_interval(secs => $1)),"
-                       " went as (delete from vm_log_lines l using old o where l.vm_id = o.vm_id and l.line = o.line "
-                       "returning 1)"
+                // clang-format off
+                .sql = "with old as ("
+                       "   select vm_id, line from vm_log_lines where at < now() - make_interval(secs => $1) limit $2),"
+                       " batch as ("
+                       "   delete from vm_log_batches where at < now() - make_interval(secs => $1)),"
+                       " went as ("
+                       "   delete from vm_log_lines l using old o where l.vm_id = o.vm_id and l.line = o.line returning 1)"
                        " select count(*) from went",
+                // clang-format on
                 .rows = DB_ONE,
                 .decode = decode_count,
                 .idempotent = true,

@@ -8,13 +8,17 @@
 
 #include "lab/sql.h"
 
+// clang-format off
 #define OPERATION_COLUMNS(o) \
-        o ".id, " o ".kind, " o ".state, " o ".arguments, jsonb_build_object('done', " o ".progress_done, 'total', " o \
-          ".progress_total, 'text', " o ".progress_text) as progress, " o ".result, " o ".error, " o \
-          ".requested_by, " o \
-          ".cancel_requested, " ISO(o ".created_at") " as created_at, " ISO(o ".started_at") " as started_at, " ISO( \
-                  o ".ended_at") " as ended_at, " o ".last_line, '/api/operations/' || " o \
-                                 ".id as url, '/admin/operations/' || " o ".id as page"
+        o ".id, " o ".kind, " o ".state, " o ".arguments," \
+        " jsonb_build_object('done', " o ".progress_done, 'total', " o ".progress_total," \
+        "     'text', " o ".progress_text) as progress, " \
+        o ".result, " o ".error, " o ".requested_by, " o ".cancel_requested, " \
+        ISO(o ".created_at") " as created_at, " \
+        ISO(o ".started_at") " as started_at, " \
+        ISO(o ".ended_at") " as ended_at, " \
+        o ".last_line, '/api/operations/' || " o ".id as url, '/admin/operations/' || " o ".id as page"
+// clang-format on
 
 static int decode_append(const struct db_row *row, void *receiver, struct error *error _unused_)
 {
@@ -54,18 +58,18 @@ struct db_query operation_create(const char *kind, json_t *arguments_borrowed, c
 {
         static const struct db_statement statement = {
                 .name = "operation_create",
+                // clang-format off
                 .sql = "with same as (select * from operations where request_key = $3),"
                        " busy as (select * from operations where mutating and state in ('queued', 'running')),"
-                       " made as (insert into operations (kind, arguments, request_key, requested_by)"
-                       "   select $1, $2::jsonb, $3, $4 where not exists (select 1 from same) and not exists (select 1 "
-                       "from busy)"
+                       " made as ("
+                       "   insert into operations (kind, arguments, request_key, requested_by)"
+                       "   select $1, $2::jsonb, $3, $4"
+                       "    where not exists (select 1 from same) and not exists (select 1 from busy)"
                        "   returning *)"
-                       " select 'started' as outcome, " OPERATION_COLUMNS(
-                               "m") " from made m"
-                                    " union all select 'repeated', " OPERATION_COLUMNS(
-                                            "s") " from same s"
-                                                 " union all select 'busy', " OPERATION_COLUMNS(
-                                                         "b") " from busy b where not exists (select 1 from same)",
+                       " select 'started' as outcome, " OPERATION_COLUMNS("m") " from made m"
+                       " union all select 'repeated', " OPERATION_COLUMNS("s") " from same s"
+                       " union all select 'busy', " OPERATION_COLUMNS("b") " from busy b where not exists (select 1 from same)",
+                // clang-format on
                 .rows = DB_ONE,
                 .decode = decode_new,
                 .retry = "23505",
@@ -103,8 +107,9 @@ struct db_query operation_current(struct json_answer *ret)
 {
         static const struct db_statement statement = {
                 .name = "operation_current",
-                .sql = "select " OPERATION_COLUMNS(
-                        "o") " from operations o where o.mutating and o.state in ('queued', 'running')",
+                // clang-format off
+                .sql = "select " OPERATION_COLUMNS("o") " from operations o where o.mutating and o.state in ('queued', 'running')",
+                // clang-format on
                 .rows = DB_MAYBE,
                 .decode = decode_object,
                 .idempotent = true,
@@ -116,9 +121,10 @@ struct db_query operation_lines(int64_t id, int64_t after, int64_t limit, struct
 {
         static const struct db_statement statement = {
                 .name = "operation_lines",
-                .sql = "select l.line, " ISO(
-                        "l.at") " as at, l.message as text from operation_lines l"
-                                " where l.operation_id = $1 and l.line > $2 order by l.line limit $3",
+                // clang-format off
+                .sql = "select l.line, " ISO("l.at") " as at, l.message as text from operation_lines l"
+                       " where l.operation_id = $1 and l.line > $2 order by l.line limit $3",
+                // clang-format on
                 .rows = DB_MANY,
                 .decode = decode_append,
                 .idempotent = true,
@@ -130,12 +136,15 @@ struct db_query operation_cancel(int64_t id, struct json_answer *ret)
 {
         static const struct db_statement statement = {
                 .name = "operation_cancel",
-                .sql = "with asked as (update operations set cancel_requested = true,"
-                       "     state = case when state = 'queued' then 'cancelled' else state end,"
-                       "     ended_at = case when state = 'queued' then now() else ended_at end"
-                       "   where id = $1 and state in ('queued', 'running') returning *)"
-                       " select " OPERATION_COLUMNS("a") " from asked a union all select " OPERATION_COLUMNS(
-                               "o") " from operations o where o.id = $1 and not exists (select 1 from asked)",
+                // clang-format off
+                .sql = "with asked as ("
+                       "   update operations set cancel_requested = true,"
+                       "       state = case when state = 'queued' then 'cancelled' else state end,"
+                       "       ended_at = case when state = 'queued' then now() else ended_at end"
+                       "    where id = $1 and state in ('queued', 'running') returning *)"
+                       " select " OPERATION_COLUMNS("a") " from asked a"
+                       " union all select " OPERATION_COLUMNS("o") " from operations o where o.id = $1 and not exists (select 1 from asked)",
+                // clang-format on
                 .rows = DB_MAYBE,
                 .decode = decode_object,
                 .idempotent = true,
@@ -179,12 +188,16 @@ struct db_query operation_append(int64_t id, int64_t epoch, const char *lines, s
 {
         static const struct db_statement statement = {
                 .name = "operation_append",
-                .sql = "with ours as (update operations set last_line = last_line + jsonb_array_length($3::jsonb)"
-                       "   where id = $1 and epoch = $2 and state = 'running' returning id, last_line),"
-                       " added as (insert into operation_lines (operation_id, line, message)"
+                // clang-format off
+                .sql = "with ours as ("
+                       "   update operations set last_line = last_line + jsonb_array_length($3::jsonb)"
+                       "    where id = $1 and epoch = $2 and state = 'running' returning id, last_line),"
+                       " added as ("
+                       "   insert into operation_lines (operation_id, line, message)"
                        "   select o.id, o.last_line - jsonb_array_length($3::jsonb) + m.n, m.text from ours o"
-                       "   cross join lateral jsonb_array_elements_text($3::jsonb) with ordinality as m(text, n))"
+                       "     cross join lateral jsonb_array_elements_text($3::jsonb) with ordinality as m(text, n))"
                        " select exists (select 1 from ours)",
+                // clang-format on
                 .rows = DB_ONE,
                 .decode = decode_flag,
         };
@@ -195,9 +208,12 @@ struct db_query operation_progress(int64_t id, int64_t epoch, int64_t done, int6
 {
         static const struct db_statement statement = {
                 .name = "operation_progress",
-                .sql = "with ours as (update operations set progress_done = $3, progress_total = $4"
-                       "   where id = $1 and epoch = $2 and state = 'running' returning 1) select exists (select 1 "
-                       "from ours)",
+                // clang-format off
+                .sql = "with ours as ("
+                       "   update operations set progress_done = $3, progress_total = $4"
+                       "    where id = $1 and epoch = $2 and state = 'running' returning 1)"
+                       " select exists (select 1 from ours)",
+                // clang-format on
                 .rows = DB_ONE,
                 .decode = decode_flag,
                 .idempotent = true,
@@ -209,8 +225,10 @@ struct db_query operation_asked_to_stop(int64_t id, int64_t epoch, struct flag_a
 {
         static const struct db_statement statement = {
                 .name = "operation_asked_to_stop",
-                .sql = "select not exists (select 1 from operations where id = $1 and epoch = $2 and state = 'running'"
-                       "   and not cancel_requested)",
+                // clang-format off
+                .sql = "select not exists ("
+                       "   select 1 from operations where id = $1 and epoch = $2 and state = 'running' and not cancel_requested)",
+                // clang-format on
                 .rows = DB_ONE,
                 .decode = decode_flag,
                 .idempotent = true,
@@ -223,10 +241,12 @@ struct db_query operation_end(int64_t id, int64_t epoch, const char *state, cons
 {
         static const struct db_statement statement = {
                 .name = "operation_end",
-                .sql = "with ours as (update operations set state = $3, error = $4, result = $5::jsonb, ended_at = "
-                       "now()"
-                       "   where id = $1 and epoch = $2 and state = 'running' returning 1) select exists (select 1 "
-                       "from ours)",
+                // clang-format off
+                .sql = "with ours as ("
+                       "   update operations set state = $3, error = $4, result = $5::jsonb, ended_at = now()"
+                       "    where id = $1 and epoch = $2 and state = 'running' returning 1)"
+                       " select exists (select 1 from ours)",
+                // clang-format on
                 .rows = DB_ONE,
                 .decode = decode_flag,
         };
@@ -238,10 +258,12 @@ struct db_query operation_interrupt(const char *hint, int64_t age_ms, struct vm_
 {
         static const struct db_statement statement = {
                 .name = "operation_interrupt",
+                // clang-format off
                 .sql = "update operations set state = 'interrupted', ended_at = now(), error = $1"
-                       " where mutating and (state = 'running'"
-                       "    or state = 'queued' and created_at < now() - make_interval(secs => $2::float8 / 1000.0))"
+                       " where mutating and (state = 'running' or"
+                       "       state = 'queued' and created_at < now() - make_interval(secs => $2::float8 / 1000.0))"
                        " returning id, kind",
+                // clang-format on
                 .rows = DB_MANY,
                 .decode = decode_append,
         };
@@ -252,8 +274,10 @@ struct db_query operation_waiting(int64_t age_ms, struct vm_list *ret)
 {
         static const struct db_statement statement = {
                 .name = "operation_waiting",
-                .sql = "select id, kind from operations where state = 'queued'"
-                       " and created_at < now() - make_interval(secs => $1::float8 / 1000.0) order by id",
+                // clang-format off
+                .sql = "select id, kind from operations"
+                       " where state = 'queued' and created_at < now() - make_interval(secs => $1::float8 / 1000.0) order by id",
+                // clang-format on
                 .rows = DB_MANY,
                 .decode = decode_append,
                 .idempotent = true,
@@ -266,9 +290,12 @@ struct db_query audit_add(const char *who, const char *action, const char *detai
 {
         static const struct db_statement statement = {
                 .name = "audit_add",
-                .sql = "with added as (insert into audit (who, action, detail, request_key) values ($1, $2, $3::jsonb, "
-                       "$4)"
-                       "   on conflict (request_key) do nothing returning 1) select exists (select 1 from added)",
+                // clang-format off
+                .sql = "with added as ("
+                       "   insert into audit (who, action, detail, request_key) values ($1, $2, $3::jsonb, $4)"
+                       "   on conflict (request_key) do nothing returning 1)"
+                       " select exists (select 1 from added)",
+                // clang-format on
                 .rows = DB_ONE,
                 .decode = decode_flag,
         };

@@ -21,35 +21,34 @@ static int decode_found(const struct db_row *row _unused_, void *receiver, struc
 
 static const struct db_statement report_statement = {
         .name = "report",
-        .sql = "with item as (select * from jsonb_to_recordset($1::jsonb) as i(ord int, hostname text, status text,"
-               "     in_use boolean, has_health boolean, healthy boolean, beat boolean, boot_id text, generation "
-               "bigint,"
-               "     uptime float8)),"
-               " locked as materialized (select v.id, v.hostname from vms v join item i on i.hostname = v.hostname"
-               "   order by v.hostname for no key update of v),"
-               " changed as (update vms v set"
-               "     status = coalesce(i.status, case when v.status = 'unknown' then coalesce(v.reported_status, "
-               "v.status)"
-               "                                 else v.status end),"
-               "     reported_status = coalesce(i.status, v.reported_status),"
-               "     in_use = coalesce(i.in_use, v.in_use),"
-               "     healthy = case when i.has_health then i.healthy else v.healthy end"
-               "   from item i join locked l on l.hostname = i.hostname where v.id = l.id"
-               "     and (i.status is distinct from v.status and i.status is not null"
-               "       or v.status = 'unknown' and v.reported_status is not null and v.reported_status <> 'unknown'"
-               "       or i.status is distinct from v.reported_status and i.status is not null"
-               "       or i.in_use is distinct from v.in_use and i.in_use is not null"
-               "       or i.has_health and i.healthy is distinct from v.healthy)),"
-               " seen as (insert into vm_presence as p (vm_id, last_seen, heartbeat_at, boot_id, carried_generation,"
-               "     uptime_seconds)"
-               "   select l.id, now(), case when i.beat then now() end, i.boot_id, i.generation, i.uptime"
+        // clang-format off
+        .sql = "with item as ("
+               "   select * from jsonb_to_recordset($1::jsonb) as i(ord int, hostname text, status text, in_use boolean,"
+               "       has_health boolean, healthy boolean, beat boolean, boot_id text, generation bigint, uptime float8)),"
+               " locked as materialized ("
+               "   select v.id, v.hostname from vms v join item i on i.hostname = v.hostname"
+               "    order by v.hostname for no key update of v),"
+               " changed as ("
+               "   update vms v set"
+               "       status = coalesce(i.status, " BACK("v") "),"
+               "       reported_status = coalesce(i.status, v.reported_status),"
+               "       in_use = coalesce(i.in_use, v.in_use),"
+               "       healthy = case when i.has_health then i.healthy else v.healthy end"
                "     from item i join locked l on l.hostname = i.hostname"
+               "    where v.id = l.id and (v.status, v.reported_status, v.in_use, v.healthy) is distinct from"
+               "       (coalesce(i.status, " BACK("v") "), coalesce(i.status, v.reported_status),"
+               "        coalesce(i.in_use, v.in_use), case when i.has_health then i.healthy else v.healthy end)),"
+               " seen as ("
+               "   insert into vm_presence as p (vm_id, last_seen, heartbeat_at, boot_id, carried_generation, uptime_seconds)"
+               "   select l.id, now(), case when i.beat then now() end, i.boot_id, i.generation, i.uptime"
+               "     from item i join locked l on l.hostname = i.hostname order by l.id"
                "   on conflict (vm_id) do update set last_seen = now(),"
-               "     heartbeat_at = coalesce(excluded.heartbeat_at, p.heartbeat_at),"
-               "     boot_id = coalesce(excluded.boot_id, p.boot_id),"
-               "     carried_generation = coalesce(excluded.carried_generation, p.carried_generation),"
-               "     uptime_seconds = coalesce(excluded.uptime_seconds, p.uptime_seconds))"
+               "       heartbeat_at = coalesce(excluded.heartbeat_at, p.heartbeat_at),"
+               "       boot_id = coalesce(excluded.boot_id, p.boot_id),"
+               "       carried_generation = coalesce(excluded.carried_generation, p.carried_generation),"
+               "       uptime_seconds = coalesce(excluded.uptime_seconds, p.uptime_seconds))"
                " select i.ord from item i join locked l on l.hostname = i.hostname",
+        // clang-format on
         .rows = DB_MANY,
         .decode = decode_found,
         .idempotent = true,
@@ -92,21 +91,21 @@ json_t *report_heartbeat(const char *hostname, const char *boot_id, int64_t gene
 
 static const struct db_statement metrics_statement = {
         .name = "metrics",
-        .sql = "with item as (select * from jsonb_to_recordset($1::jsonb) as i(ord int, hostname text, metrics jsonb)),"
-               " locked as materialized (select v.id, v.hostname from vms v join item i on i.hostname = v.hostname"
-               "   order by v.hostname for no key update of v),"
-               " changed as (update vms v set metrics = v.metrics || i.metrics,"
-               "     status = case when v.status = 'unknown' then coalesce(v.reported_status, v.status) else v.status "
-               "end,"
-               "     total_startup_time_seconds = " TOTAL_TIME(
-                       "(v.metrics || i.metrics)",
-                       "v.terraform_timing_seconds") "   from item i join locked l on l.hostname = i.hostname where "
-                                                     "v.id = l.id),"
-                                                     " seen as (insert into vm_presence (vm_id) select l.id from "
-                                                     "locked l"
-                                                     "   on conflict (vm_id) do update set last_seen = now())"
-                                                     " select i.ord from item i join locked l on l.hostname = "
-                                                     "i.hostname",
+        // clang-format off
+        .sql = "with item as ("
+               "   select * from jsonb_to_recordset($1::jsonb) as i(ord int, hostname text, metrics jsonb)),"
+               " locked as materialized ("
+               "   select v.id, v.hostname from vms v join item i on i.hostname = v.hostname"
+               "    order by v.hostname for no key update of v),"
+               " changed as ("
+               "   update vms v set metrics = v.metrics || i.metrics, status = " BACK("v") ","
+               "       total_startup_time_seconds = " TOTAL_TIME("(v.metrics || i.metrics)", "v.terraform_timing_seconds")
+               "     from item i join locked l on l.hostname = i.hostname where v.id = l.id),"
+               " seen as ("
+               "   insert into vm_presence (vm_id) select l.id from locked l order by l.id"
+               "   on conflict (vm_id) do update set last_seen = now())"
+               " select i.ord from item i join locked l on l.hostname = i.hostname",
+        // clang-format on
         .rows = DB_MANY,
         .decode = decode_found,
         .idempotent = true,

@@ -45,25 +45,27 @@ struct db_query seat_claim(const char *email, const char *command, const char *p
 {
         static const struct db_statement statement = {
                 .name = "seat_claim",
-                .sql = "with mine as materialized (select id from vms where email = $1 for update),"
-                       " pick as materialized (select v.id from vms v left join vm_presence p on p.vm_id = v.id"
-                       "   where not exists (select 1 from mine) and " CLAIMABLE(
-                               "v", "p") "   order by v.created_at, v.id limit 1 for update of v skip locked),"
-                                         " chosen as (select id, true as returning from mine union all select id, "
-                                         "false from pick),"
-                                         " held as (update vms v set email = $1, crd_command = $2,"
-                                         "     pin = case when c.returning then v.pin else $3 end,"
-                                         "     assigned_at = case when c.returning then v.assigned_at else now() end,"
-                                         "     generation = v.generation + (v.crd_command is distinct from $2)::int"
-                                         "   from chosen c where v.id = c.id"
-                                         "   returning v.hostname, v.email, v.crd_command, v.pin, v.generation, "
-                                         "c.returning, " SHOWN(
-                                                 "v") "     as status, v.healthy is false as unhealthy)"
-                                                      " select h.*, h.hostname is null and exists (select 1 from vms v "
-                                                      "left join vm_presence p on p.vm_id = v.id"
-                                                      "   where " CLAIMABLE(
-                                                              "v",
-                                                              "p") ") from (select 1) one left join held h on true",
+                // clang-format off
+                .sql = "with mine as materialized ("
+                       "   select id from vms where email = $1 for no key update),"
+                       " pick as materialized ("
+                       "   select v.id from vms v left join vm_presence p on p.vm_id = v.id"
+                       "    where not exists (select 1 from mine) and " CLAIMABLE("v", "p")
+                       "    order by v.created_at, v.id limit 1 for no key update of v skip locked),"
+                       " chosen as ("
+                       "   select id, true as returning from mine union all select id, false from pick),"
+                       " held as ("
+                       "   update vms v set email = $1, crd_command = $2,"
+                       "       pin = case when c.returning then v.pin else $3 end,"
+                       "       assigned_at = case when c.returning then v.assigned_at else now() end,"
+                       "       generation = v.generation + (v.crd_command is distinct from $2)::int"
+                       "     from chosen c where v.id = c.id"
+                       "     returning v.hostname, v.email, v.crd_command, v.pin, v.generation, c.returning,"
+                       "       " SHOWN("v") " as status, v.healthy is false as unhealthy)"
+                       " select h.*, h.hostname is null and exists ("
+                       "     select 1 from vms v left join vm_presence p on p.vm_id = v.id where " CLAIMABLE("v", "p") ")"
+                       "   from (select 1) one left join held h on true",
+                // clang-format on
                 .rows = DB_ONE,
                 .decode = decode_seat,
                 .retry = "23505",
@@ -76,9 +78,10 @@ struct db_query seat_assignment(const char *hostname, struct seat *ret)
 {
         static const struct db_statement statement = {
                 .name = "seat_assignment",
-                .sql = "select hostname, email, crd_command, pin, generation, false, " SHOWN(
-                        "v") ", healthy is false, false"
-                             "  from vms v where hostname = $1",
+                // clang-format off
+                .sql = "select hostname, email, crd_command, pin, generation, false, " SHOWN("v") ", healthy is false, false"
+                       "  from vms v where hostname = $1",
+                // clang-format on
                 .rows = DB_MAYBE,
                 .decode = decode_seat,
                 .idempotent = true,
@@ -90,10 +93,13 @@ struct db_query seat_release(const char *hostname, struct flag_answer *ret)
 {
         static const struct db_statement statement = {
                 .name = "seat_release",
-                .sql = "with freed as (update vms set email = null, crd_command = null, pin = null, assigned_at = null,"
-                       "     generation = generation + 1, needs_reset = true, in_use = false"
-                       "   where hostname = $1 and email is not null returning 1)"
+                // clang-format off
+                .sql = "with freed as ("
+                       "   update vms set email = null, crd_command = null, pin = null, assigned_at = null,"
+                       "       generation = generation + 1, needs_reset = true, in_use = false"
+                       "    where hostname = $1 and email is not null returning 1)"
                        " select exists (select 1 from freed)",
+                // clang-format on
                 .rows = DB_ONE,
                 .decode = decode_flag,
         };

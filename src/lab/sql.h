@@ -9,10 +9,17 @@
 /* A statement without parameters. */
 #define db_query_none(stmt, recv) ((struct db_query){.statement = (stmt), .receiver = (recv)})
 
+// clang-format off
+
 /* On a held seat `running` and `available` show as `assigned` (contract, "The life of a VM and of a seat"). */
 #define SHOWN(v) \
-        "(case when " v ".email is not null and " v ".status in ('running', 'available') then 'assigned' else " v \
-        ".status end)"
+        "(case when " v ".email is not null and " v ".status in ('running', 'available') then 'assigned'" \
+        "      else " v ".status end)"
+
+/* The status after any word that names none: a silence ends, and what was last reported holds again. */
+#define BACK(v) \
+        "(case when " v ".status = 'unknown' then coalesce(" v ".reported_status, 'initializing')" \
+        "      else " v ".status end)"
 
 /* No e-mail, running or available, not unhealthy, made fresh, and seen lately if it ever sent a heartbeat. */
 #define CLAIMABLE(v, p) \
@@ -24,28 +31,23 @@
 
 /* Sum of what is known of making, booting and container start; null when nothing is. */
 #define TOTAL_TIME(metrics, made) \
-        "(select sum(part) from (values (" made "), ((" metrics \
-        "->>'cloud_init_duration_seconds')::numeric), ((" metrics \
-        "->>'container_startup_duration_seconds')::numeric)) t(part))"
+        "(select sum(part) from (values (" made ")," \
+        "    ((" metrics "->>'cloud_init_duration_seconds')::numeric)," \
+        "    ((" metrics "->>'container_startup_duration_seconds')::numeric)) t(part))"
 
 #define VM_COLUMNS \
-        "v.id, v.hostname, " SHOWN( \
-                "v") " as status, v.reported_status, v.email, v.pin, v.crd_command, v.generation," \
-                     " v.in_use, v.healthy, " ISO("v.created_at") " as created_at, " ISO("v.updated_at") " as " \
-                                                                                                         "updated_at," \
-                                                                                                         " " ISO("v." \
-                                                                                                                 "ass" \
-                                                                                                                 "ign" \
-                                                                                                                 "ed_" \
-                                                                                                                 "at") " as assigned_at, " ISO("p.last_seen") " as last_seen, " ISO( \
-                                                                                                                 "p." \
-                                                                                                                 "hea" \
-                                                                                                                 "rtb" \
-                                                                                                                 "eat" \
-                                                                                                                 "_a" \
-                                                                                                                 "t") " as heartbeat_at, p.boot_id, p.carried_generation, v.metrics," \
-                                                                                                                      " v.terraform_timing_seconds::float8 as terraform_timing_seconds, " ISO("v.terraform_timing_start") " as terraform_timing_start, " ISO( \
-                                                                                                                              "v.terraform_timing_end") " as terraform_timing_end," \
-                                                                                                                                                        " v.total_startup_time_seconds::float8 as total_startup_time_seconds, v.needs_reset, v.launched, " CLAIMABLE( \
-                                                                                                                                                                "v", \
-                                                                                                                                                                "p") " as claimable"
+        "v.id, v.hostname, " SHOWN("v") " as status, v.reported_status," \
+        " v.email, v.pin, v.crd_command, v.generation, v.in_use, v.healthy, " \
+        ISO("v.created_at") " as created_at, " \
+        ISO("v.updated_at") " as updated_at, " \
+        ISO("v.assigned_at") " as assigned_at, " \
+        ISO("p.last_seen") " as last_seen, " \
+        ISO("p.heartbeat_at") " as heartbeat_at," \
+        " p.boot_id, p.carried_generation, v.metrics," \
+        " v.terraform_timing_seconds::float8 as terraform_timing_seconds, " \
+        ISO("v.terraform_timing_start") " as terraform_timing_start, " \
+        ISO("v.terraform_timing_end") " as terraform_timing_end," \
+        " v.total_startup_time_seconds::float8 as total_startup_time_seconds," \
+        " v.needs_reset, v.launched, " CLAIMABLE("v", "p") " as claimable"
+
+// clang-format on

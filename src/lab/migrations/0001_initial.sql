@@ -77,6 +77,8 @@ create table vm_log_lines (
         message text not null,
         primary key (vm_id, line)
 );
+-- lines come in the order of time: finding the old ones costs next to nothing
+create index vm_log_lines_at_idx on vm_log_lines using brin (at) with (autosummarize = on);
 
 create table vm_log_batches (
         vm_id integer not null references @table@ (id) on delete cascade,

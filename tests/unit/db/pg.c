@@ -147,6 +147,13 @@ void pg_wait_for(const struct pg *pg, const char *sql, const char *wanted)
         }
 }
 
+void pg_fine(int code, struct error *error)
+{
+        if (code < 0)
+                fail_msg("%s", error_text(error));
+        error_clear(error);
+}
+
 struct db *pg_db(const struct pg *pg)
 {
         _cleanup_error_ struct error error = ERROR_NULL;

@@ -35,6 +35,8 @@ char *pg_value(const struct pg *pg, const char *sql);
 int64_t pg_number(const struct pg *pg, const char *sql);
 /* Until the query gives `wanted`. */
 void pg_wait_for(const struct pg *pg, const char *sql, const char *wanted);
+/* Fails the test with the sentence of the error unless `code` is 0. */
+void pg_fine(int code, struct error *error);
 struct db *pg_db(const struct pg *pg); /* a blocking connection; db_close */
 
 /* --- tasks --- */
