@@ -116,6 +116,8 @@ static bool open_file(struct tail *tail)
         struct stat st;
         _cleanup_close_ int fd = open_regular(AT_FDCWD, tail->path, &st);
         if (fd >= 0 && is_ours(tail, &st)) {
+                if (!head_is_same(tail, fd)) /* another file, in the room of one that is gone */
+                        begin_again(tail);
                 tail->fd = STEAL_FD(fd);
                 return true;
         }

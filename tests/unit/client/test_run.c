@@ -19,7 +19,7 @@ struct child {
         bool ended, timed_out, flooded;
 };
 
-static void fail(struct task *t, int code _unused_)
+static void failed(struct task *t, int code _unused_)
 {
         task_finish(t);
 }
@@ -28,7 +28,7 @@ static void finished(struct task *t _unused_)
 {
 }
 
-static const struct task_class child_class = {.name = "child", .fail = fail, .finished = finished};
+static const struct task_class child_class = {.name = "child", .fail = failed, .finished = finished};
 
 static void hear(void *userdata, const char *line, size_t len)
 {
