@@ -15,8 +15,15 @@ umask 022
 home=/home/client
 script=/opt/lablink/custom-startup.sh
 
-mkdir -p /var/log /var/lib/lablink-client /var/cache /var/spool
-mkdir -p /var/tmp /run/lock /run/user/1000
+# Whatever the VM's root made of these places: directories and files again, so that it boots.
+for place in /var/log /var/lib /var/lib/lablink-client /var/cache /var/spool /var/tmp; do
+        { [ -d "$place" ] && [ ! -L "$place" ]; } || rm -rf "$place"
+        mkdir -p "$place"
+done
+for place in /var/log/lablink-boot.log /var/log/lablink-agent.log; do
+        { [ -f "$place" ] && [ ! -L "$place" ]; } || rm -rf "$place"
+done
+mkdir -p /run/lock /run/user/1000
 chmod 1777 /var/tmp /run/lock
 chmod 0700 /run/user/1000
 chown 1000:1000 /run/user/1000

@@ -183,9 +183,8 @@ static void child_main(const struct entry *entry)
                 grandchild_main(entry);
         if (pid < 0)
                 give_up(entry, "start a process in the VM");
-        close(entry->control);
-        for (int i = 0; i < 3; i++)
-                closep(&(int){entry->stdio[i]});
+        /* the runner's ends of the pipes and its locks as well: a stream that we kept open would never end */
+        syscall(SYS_close_range, 3u, ~0U, 0);
         while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
                 ;
         if (WIFSIGNALED(status))
@@ -306,5 +305,7 @@ int enter_exec(struct provider *p, const struct local_vm *vm, bool as_root, cons
         if (child < 0)
                 return error_errno(error, errno, "cannot enter %s", vm->name);
         r = attend(&ends, child, ret_status, error);
-        return r < 0 ? error_wrap(error, "%s", vm->name) : 0;
+        if (r < 0)
+                error_wrap(error, "%s", vm->name);
+        return r;
 }

@@ -182,7 +182,7 @@ static int launch(struct provider *p, const struct provider_order *orders, size_
                         return error_set(error, -ECANCELED, "cancelled after %zu of %zu VMs", i, n);
                 r = launch_one(p, &orders[i], sink, error);
                 if (r < 0)
-                        return error_wrap(error, "launched %zu of %zu VMs", i, n);
+                        error_wrap(error, "launched %zu of %zu VMs", i, n);
         }
         if (r == 0)
                 sink_progress(sink, n, n);

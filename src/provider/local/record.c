@@ -87,8 +87,10 @@ int local_vm_load(struct provider *p, const char *name, struct local_vm *ret, st
         if (r < 0)
                 return r;
         _cleanup_json_ json_t *json = json_read(buf_str(&text), text.len, error);
-        if (!json)
-                return error_wrap(error, "cannot read %s", path);
+        if (!json) {
+                error_wrap(error, "cannot read %s", path);
+                return -EINVAL;
+        }
         return record_read(name, json, ret, error);
 }
 

@@ -215,7 +215,8 @@ int sandbox_start(struct provider *p, struct local_vm *vm, const struct provider
         process_kill(&monitor, STOP_WAIT_MS);
         process_kill(&vm->network, STOP_WAIT_MS);
         cgroup_remove(p, vm->name, NULL);
-        return error_wrap(error, "%s", vm->name);
+        error_wrap(error, "%s", vm->name);
+        return r;
 }
 
 int sandbox_stop(struct provider *p, const struct local_vm *vm, struct error *error)

@@ -160,6 +160,8 @@ static struct piped start_piped(struct rig *rig, const char *script)
                 dup2(out[1], 1);
                 dup2(err[1], 2);
                 close(in[1]);
+                close(out[0]);
+                close(err[0]);
                 int r = local_provider.exec(rig->provider, "one", false, argv, &status, NULL);
                 _exit(r < 0 ? 255 : status);
         }
