@@ -34,7 +34,7 @@ static void retire(struct task *t)
 
 static void check_step(const struct task *t, int code)
 {
-        bool waits = t->wait != NULL;
+        bool waits = t->wait != NULL || list_linked(&t->ready); /* a wait may be over at once */
         if (t->dead)
                 return;
         if (code == 0 && waits + t->finished != 1) {
@@ -74,6 +74,7 @@ static void run_step(struct task *t)
                 if (t->error.code == 0)
                         error_set(&t->error, code, "step %s failed", t->step_name);
                 unlink_wait(t);
+                list_remove(&t->ready);
                 if (!t->finished)
                         t->class->fail(t, code);
                 assert(t->finished || t->wait);

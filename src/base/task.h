@@ -82,7 +82,8 @@ void task_init(struct task *t, struct loop *loop, const struct task_class *class
 void task_start_named(struct task *t, task_step step, const char *name);
 
 /* The one wait of a step: remembers it and its successor. Returns 0, so that `return x_await(...)` reads well. When the
- * step itself led to task_kill(), the wait is cancelled at once. */
+ * step itself led to task_kill(), the wait is cancelled at once. A wait may be over at once, too: task_wake() queues.
+ */
 int task_await_named(struct task *t, struct wait *wait, task_step next, const char *name);
 #define task_await(t, wait, next) task_await_named((t), (wait), (next), #next)
 

@@ -244,6 +244,51 @@ static void finished_from_outside(void **state)
         assert_string_equal(buf_str(&s->said), "first ");
 }
 
+static int wait_that_is_over(struct task *t)
+{
+        struct story *s = t->state;
+        say(t, "first");
+        task_await(t, &s->gate.wait, last);
+        task_wake(&s->gate.wait); /* as a watch does that has fired already */
+        assert_int_equal(s->finished, 0);
+        return 0;
+}
+
+static int wait_that_has_failed(struct task *t)
+{
+        struct story *s = t->state;
+        struct error error = ERROR_NULL;
+        task_await(t, &s->gate.wait, last);
+        error_set(&error, -EIO, "at once");
+        task_wake_failed(&s->gate.wait, &error);
+        return 0;
+}
+
+static int wait_that_is_over_and_failure(struct task *t)
+{
+        wait_that_is_over(t);
+        return error_set(&t->error, -EIO, "after all");
+}
+
+static void a_wait_may_be_over_at_once(void **state)
+{
+        struct story *s = *state;
+        task_start(&s->task, wait_that_is_over);
+        loop_run(&s->loop);
+        assert_string_equal(buf_str(&s->said), "first last ");
+        assert_int_equal(s->finished, 1);
+        task_init(&s->task, &s->loop, &class, s);
+        task_start(&s->task, wait_that_has_failed);
+        loop_run(&s->loop);
+        assert_string_equal(buf_str(&s->said), "first last [at once] ");
+        assert_int_equal(s->finished, 2);
+        task_init(&s->task, &s->loop, &class, s);
+        task_start(&s->task, wait_that_is_over_and_failure);
+        loop_run(&s->loop);
+        assert_string_equal(buf_str(&s->said), "first last [at once] first [after all] ");
+        assert_int_equal(s->finished, 3);
+}
+
 static void on_turn(struct turn_hook *hook)
 {
         container_of(hook, struct story, hook)->turns++;
@@ -370,6 +415,7 @@ int main(void)
                 with_loop(killed_while_it_is_queued),
                 with_loop(killed_by_its_own_step),
                 with_loop(finished_from_outside),
+                with_loop(a_wait_may_be_over_at_once),
                 with_loop(hooks_run_once_a_drain),
                 with_loop(sleeps),
                 with_loop(a_killed_sleeper_keeps_no_loop_alive),
