@@ -88,34 +88,34 @@ bool term_ask_yes(const char *question)
         return str_eq(str_trim(line), "yes");
 }
 
+static volatile sig_atomic_t interrupted;
+
 static void on_interrupt(_unused_ int number)
 {
+        interrupted = 1;
 }
 
-/* Ctrl-C ends the reading, so that the terminal shows again what is typed before the program ends. */
-static bool read_line(char *line, int size)
-{
-        struct sigaction action = {.sa_handler = on_interrupt}, before;
-        sigaction(SIGINT, &action, &before);
-        bool read = fgets(line, size, stdin) != NULL;
-        sigaction(SIGINT, &before, NULL);
-        return read;
-}
+/* Ctrl-C first lets the terminal show again what is typed, then ends the program. */
 
 char *term_ask_secret(const char *question)
 {
         struct termios before, silent;
         if (!isatty(STDIN_FILENO) || tcgetattr(STDIN_FILENO, &before) < 0)
                 return NULL;
+        struct sigaction action = {.sa_handler = on_interrupt}, usual;
+        sigaction(SIGINT, &action, &usual);
         silent = before;
         silent.c_lflag &= ~(tcflag_t)ECHO;
         fputs(question, stderr);
         fflush(stderr);
         char line[1024];
         tcsetattr(STDIN_FILENO, TCSAFLUSH, &silent);
-        bool read = read_line(line, sizeof(line));
+        bool read = !interrupted && fgets(line, sizeof(line), stdin);
         tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
         fputc('\n', stderr);
+        sigaction(SIGINT, &usual, NULL);
+        if (interrupted)
+                raise(SIGINT);
         if (!read)
                 return NULL;
         line[strcspn(line, "\r\n")] = '\0';
