@@ -82,6 +82,18 @@ static ssize_t on_read(void *cls, uint64_t position _unused_, char *out, size_t 
 /* --- in ------------------------------------------------------------------------------------------------------------
  */
 
+/* libmicrohttpd would send the end of a chunked body to HEAD too; and there the task ends with the head of the answer. */
+static struct MHD_Response *stream_response(struct request *req)
+{
+        struct MHD_Response *response =
+                strcmp(req->method, "HEAD") == 0
+                        ? MHD_create_response_from_buffer(0, (void *)"", MHD_RESPMEM_PERSISTENT)
+                        : MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK_BYTES, on_read, req, NULL);
+        if (!response)
+                abort();
+        return response;
+}
+
 void stream_begin(struct task *t, unsigned status, const char *content_type)
 {
         struct request *req = request_of(t);
@@ -91,10 +103,7 @@ void stream_begin(struct task *t, unsigned status, const char *content_type)
         req->stream->events = strncmp(content_type, "text/event-stream", 17) == 0;
         req->deadline_ms = INT64_MAX;
         reply_header(t, "X-Accel-Buffering", "no");
-        struct MHD_Response *response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK_BYTES, on_read, req,
-                                                                          NULL);
-        if (!response)
-                abort();
+        struct MHD_Response *response = stream_response(req);
         answer_headers(req, response, content_type);
         answer_ready(req, response, status);
 }
