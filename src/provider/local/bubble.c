@@ -2,6 +2,8 @@
  * What bubblewrap is told, and what the boot script finds in its environment: the whole view that a VM has of the
  * machine can be read here. Sources under STAGE_DIR were laid out by stage.c.
  *
+ * What is read-only was made so by the stage already: what a VM's root is given so it cannot change back.
+ *
  * Inside, all is new (namespaces, /proc, /dev, /tmp, /run) or the VM's own (/home/client, /opt, /var, /etc), but /usr,
  * which is the host's and read-only. User namespaces made inside are left as the kernel allows them (browsers need
  * them); setuid files have no effect inside either, because bubblewrap sets no_new_privs and mounts everything nosuid.
@@ -33,7 +35,7 @@ static const char *own(struct args *args, char *text)
 static void add_system(struct args *args)
 {
         static const char *const paths[] = {"/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"};
-        add(args, "--ro-bind", "/usr", "/usr");
+        add(args, "--ro-bind", STAGE_DIR "/usr", "/usr");
         for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
                 char target[256];
                 ssize_t n = readlink(paths[i], target, sizeof target - 1);
@@ -50,6 +52,7 @@ static void add_own_places(struct args *args, const struct provider *p)
 {
         const char *half = own(args, xasprintf("%lld", (long long)p->config->local.memory / 2));
         add(args, "--proc", "/proc", "--dev", "/dev");
+        add(args, "--perms", "1777", "--size", half, "--tmpfs", "/dev/shm", "--remount-ro", "/dev");
         add(args, "--perms", "1777", "--size", half, "--tmpfs", "/tmp");
         add(args, "--perms", "0755", "--size", "67108864", "--tmpfs", "/run");
         add(args, "--bind", STAGE_DIR "/etc", "/etc", "--bind", STAGE_DIR "/var", "/var");

@@ -20,8 +20,10 @@
 
 #define PERIOD_US 100000
 #define REMOVE_WAIT_MS 10000
+#define GROUP_TRIES 20
 
 enum limit_id { LIMIT_MEMORY, LIMIT_CPU, LIMIT_PIDS, N_LIMITS };
+_Static_assert((int)N_LIMITS == (int)CGROUP_TREES, "a tree for each limit");
 
 static const char *const controllers[N_LIMITS] = {"memory", "cpu", "pids"};
 
@@ -133,13 +135,16 @@ static int make_group(struct provider *p, const struct trees *trees, enum limit_
         const struct tree *tree = &trees->of[limit];
         _cleanup_free_ char *parent = path_join(tree->root, p->group);
         _cleanup_free_ char *directory = path_join(parent, name);
-        if (mkdir(parent, 0755) < 0 && errno != EEXIST)
-                return -errno;
-        if (tree->unified && !unified_gives(parent, controllers[limit]))
-                return -ENOTSUP;
-        if (mkdir(directory, 0755) < 0 && errno != EEXIST)
-                return -errno;
-        return set_limit(p, limit, tree->unified, directory);
+        for (int tries = 0;; tries++) { /* a look at the limits (cgroup_describe) may remove the parent meanwhile */
+                if (mkdir(parent, 0755) < 0 && errno != EEXIST)
+                        return -errno;
+                if (tree->unified && !unified_gives(parent, controllers[limit]) && access(parent, F_OK) == 0)
+                        return -ENOTSUP;
+                if (mkdir(directory, 0755) == 0 || errno == EEXIST)
+                        return set_limit(p, limit, tree->unified, directory);
+                if (errno != ENOENT || tries == GROUP_TRIES)
+                        return -errno;
+        }
 }
 
 int cgroup_make(struct provider *p, const char *name, struct error *error)
@@ -154,7 +159,7 @@ int cgroup_make(struct provider *p, const char *name, struct error *error)
         return 0;
 }
 
-int cgroup_join(struct provider *p, const char *name, struct error *error)
+int cgroup_open(struct provider *p, const char *name, int fds[CGROUP_TREES], struct error *error)
 {
         _cleanup_trees_ struct trees trees;
         find_trees(&trees);
@@ -162,11 +167,36 @@ int cgroup_join(struct provider *p, const char *name, struct error *error)
                 if (!trees.of[i].root)
                         continue;
                 _cleanup_free_ char *directory = group_path(p, &trees.of[i], name);
-                int r = write_at(directory, "cgroup.procs", "0");
-                if (r < 0)
-                        return error_errno(error, -r, "cannot enter the control group %s", directory);
+                _cleanup_free_ char *path = path_join(directory, "cgroup.procs");
+                fds[i] = open(path, O_WRONLY | O_CLOEXEC);
+                if (fds[i] < 0)
+                        return error_errno(error, errno, "cannot open the control group %s", directory);
         }
         return 0;
+}
+
+int cgroup_enter(const int fds[CGROUP_TREES])
+{
+        for (int i = 0; i < N_LIMITS; i++) {
+                int r = fds[i] < 0 ? 0 : fd_write_all(fds[i], "0", 1);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+int cgroup_join(struct provider *p, const char *name, struct error *error)
+{
+        int fds[CGROUP_TREES] = {-1, -1, -1};
+        int r = cgroup_open(p, name, fds, error);
+        if (r == 0) {
+                r = cgroup_enter(fds);
+                if (r < 0)
+                        error_errno(error, -r, "cannot enter the VM's control group");
+        }
+        for (int i = 0; i < N_LIMITS; i++)
+                closep(&fds[i]);
+        return r;
 }
 
 static void kill_group(const char *directory)
@@ -239,18 +269,19 @@ void cgroup_describe(struct provider *p, struct buf *lines)
         static const char *const without[N_LIMITS] = {"none on the whole VM; each process by its data size",
                                                       "none: the VMs share all processors",
                                                       "by the user's process limit"};
+        _cleanup_free_ char *trial = xasprintf(".check-%d", (int)getpid());
         _cleanup_trees_ struct trees trees;
         find_trees(&trees);
         for (int i = 0; i < N_LIMITS; i++) {
                 const struct tree *tree = &trees.of[i];
-                int r = tree->root ? make_group(p, &trees, i, ".check") : -ENOTSUP;
+                int r = tree->root ? make_group(p, &trees, i, trial) : -ENOTSUP;
                 if (r == 0)
                         buf_addf(lines, "%s limit: cgroup %s\n", controllers[i], tree->unified ? "v2" : "v1");
                 else
                         buf_addf(lines, "%s limit: %s\n", controllers[i], without[i]);
                 if (!tree->root)
                         continue;
-                _cleanup_free_ char *directory = group_path(p, tree, ".check");
+                _cleanup_free_ char *directory = group_path(p, tree, trial);
                 _cleanup_free_ char *parent = path_join(tree->root, p->group);
                 rmdir(directory);
                 rmdir(parent);
@@ -263,11 +294,25 @@ static int limit_resource(int resource, rlim_t value)
         return setrlimit(resource, &limit) < 0 ? -errno : 0;
 }
 
+/* What a runner has been given for itself (many descriptors, a place last in the row when memory runs out) is not for
+ * its VMs: they have what a login has, and go before the services of the machine do. */
+static void forget_privileges(void)
+{
+        struct rlimit files;
+        if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+                files.rlim_max = MIN(files.rlim_max, 524288);
+                files.rlim_cur = MIN(files.rlim_max, 1024);
+                setrlimit(RLIMIT_NOFILE, &files);
+        }
+        write_at("/proc/self", "oom_score_adj", "300");
+}
+
 int cgroup_limit_process(struct provider *p, struct error *error)
 {
         _cleanup_trees_ struct trees trees;
         int r = 0;
         find_trees(&trees);
+        forget_privileges();
         if (!trees.of[LIMIT_MEMORY].root)
                 r = limit_resource(RLIMIT_DATA, (rlim_t)p->config->local.memory);
         if (r == 0 && !trees.of[LIMIT_PIDS].root)

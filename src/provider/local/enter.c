@@ -1,7 +1,7 @@
 /*
- * `vm exec`: a command inside a running VM. A child joins the VM's control group and all its namespaces at once by the
- * pidfd of its first process, and a grandchild, which alone is seen inside, becomes the participant (or the VM's root)
- * and executes.
+ * `vm exec`: a command inside a running VM. A child joins all its namespaces at once by the pidfd of its first process,
+ * and a grandchild, which alone is seen inside, enters the VM's control group, becomes the participant (or the VM's
+ * root) and executes.
  *
  * What is inside must not reach the runner through it: the child cannot be traced or read from before it executes
  * (PR_SET_DUMPABLE), no descriptor of ours goes in, and our own terminal neither: the command gets a terminal of the
@@ -39,8 +39,9 @@ struct entry {
         bool as_root;
         bool terminal;
         const char *const *argv;
-        int init;     /* pidfd of the VM's first process */
-        int stdio[3]; /* the child's ends of the pipes; -1 each with a terminal */
+        int init;                 /* pidfd of the VM's first process */
+        int stdio[3];             /* the child's ends of the pipes; -1 each with a terminal */
+        int groups[CGROUP_TREES]; /* the VM's control groups */
         pid_t runner;
         int control; /* the master of the terminal comes back through it, and what went wrong */
 };
@@ -144,6 +145,11 @@ static void execute(const struct entry *entry)
 /* In the VM's pid namespace, so visible inside. */
 static void grandchild_main(const struct entry *entry)
 {
+        int r = cgroup_enter(entry->groups); /* not before the fork: a VM full of processes could not be looked into */
+        if (r < 0) {
+                errno = -r;
+                give_up(entry, "enter the VM's control group");
+        }
         become_user(entry);
         if (entry->terminal)
                 take_terminal(entry);
@@ -163,7 +169,7 @@ static void default_signals(void)
 }
 
 /* Joins the namespaces; stays outside the pid namespace itself, and passes the command's outcome on. */
-static void child_main(const struct entry *entry)
+static void child_main(struct entry *entry)
 {
         _cleanup_error_ struct error error = ERROR_NULL;
         int status = 0;
@@ -171,10 +177,10 @@ static void child_main(const struct entry *entry)
         if (prctl(PR_SET_DUMPABLE, 0) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != entry->runner)
                 give_up(entry, "hide from the VM");
         syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
-        if (cgroup_join(entry->provider, entry->vm->name, &error) < 0 ||
+        if (cgroup_open(entry->provider, entry->vm->name, entry->groups, &error) < 0 ||
             cgroup_limit_process(entry->provider, &error) < 0) {
                 errno = -error.code;
-                give_up(entry, "enter the VM's control group");
+                give_up(entry, "open the VM's control group");
         }
         if (setns(entry->init, ALL_NAMESPACES) < 0)
                 give_up(entry, "enter the VM");
@@ -292,6 +298,7 @@ int enter_exec(struct provider *p, const struct local_vm *vm, bool as_root, cons
                 .terminal = terminal,
                 .argv = argv,
                 .init = init,
+                .groups = {-1, -1, -1},
                 .runner = getpid(),
                 .stdio = {ends.pipes[0][0], ends.pipes[1][1], ends.pipes[2][1]},
                 .control = ends.control[1],

@@ -54,6 +54,8 @@ int local_vm_new(struct provider *p, const char *name, const char *token, struct
 /* Every name that has a record or a directory, sorted as people count. Owned by the caller. */
 int local_vm_names(struct provider *p, char ***ret, struct error *error);
 bool local_vm_has_directory(struct provider *p, const char *name);
+/* The first id that a name holds by its record or, when that is lost, by the owner of its home; 0: none. */
+uint32_t local_first_id(struct provider *p, const char *name);
 void local_sweep(struct provider *p); /* files of writes that were cut off */
 
 /* layout.c: directories and files of a VM on the host, while none of its processes runs */
@@ -74,6 +76,10 @@ int stage_build(const struct stage *stage, struct error *error);
 /* cgroup.c */
 int cgroup_make(struct provider *p, const char *name, struct error *error);
 int cgroup_join(struct provider *p, const char *name, struct error *error);
+/* In two steps, for who cannot see the tree when it enters: the descriptors (or -1), then "I myself". */
+enum { CGROUP_TREES = 3 };
+int cgroup_open(struct provider *p, const char *name, int fds[CGROUP_TREES], struct error *error);
+int cgroup_enter(const int fds[CGROUP_TREES]);
 /* Kills what is left in it and removes it. A missing one is no error. */
 int cgroup_remove(struct provider *p, const char *name, struct error *error);
 void cgroup_remove_all(struct provider *p);
@@ -102,7 +108,7 @@ int spawn_mapped(const struct spawn_spec *spec, struct process_identity *ret, st
 /* bubble.c */
 enum { BUBBLE_INFO = 3, BUBBLE_ALIVE = 4 }; /* descriptors that bubblewrap is told of */
 struct args {
-        const char *list[128];
+        const char *list[192];
         size_t n;
         char *owned[16];
         size_t n_owned;
@@ -121,6 +127,9 @@ int process_kill(const struct process_identity *identity, int64_t wait_ms); /* 0
 /* Waits for `word` at the start of a line on `fd`; what else was said is kept in `said`. -EPIPE at the end of the
  * stream. */
 int await_word(int fd, const char *word, int64_t wait_ms, struct buf *said);
+
+/* remains.c: ends every process that holds this VM's home, whatever record it has or lacks */
+int remains_kill(struct provider *p, const char *name, int64_t wait_ms); /* 0, or -ETIMEDOUT */
 
 /* network.c */
 int network_start(struct provider *p, struct local_vm *vm, int alive_fd, struct error *error);

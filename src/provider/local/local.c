@@ -125,11 +125,27 @@ static int remove_directory(struct provider *p, const char *name, struct error *
         }
 }
 
+/* From here on it is half of a VM, until it is made again or gone: none of its files is believed. */
+static int mark_half(struct provider *p, struct local_vm *vm, struct error *error)
+{
+        vm->made = false;
+        vm->init = vm->network = (struct process_identity){0};
+        return local_vm_save(p, vm, error);
+}
+
 /* Whatever exists of it: processes, control group, directory, record, in this order. */
 static int destroy_one(struct provider *p, const char *name, struct error *error)
 {
-        _cleanup_vm_ struct local_vm vm = {0};
-        int r = local_vm_load(p, name, &vm, NULL) == 0 ? sandbox_stop(p, &vm, error) : cgroup_remove(p, name, error);
+        _cleanup_vm_ struct local_vm vm = {.name = xstrdup(name)};
+        struct local_vm found;
+        bool recorded = local_vm_load(p, name, &found, NULL) == 0;
+        if (recorded) {
+                local_vm_clear(&vm);
+                vm = found;
+        }
+        int r = sandbox_stop(p, &vm, error);
+        if (r == 0 && recorded)
+                r = mark_half(p, &vm, error);
         if (r == 0)
                 r = remove_directory(p, name, error);
         return r < 0 ? r : local_vm_forget(p, name, error);
@@ -266,28 +282,43 @@ static int start(struct provider *p, const char *name, const struct provider_sin
         return r;
 }
 
+/* The same ids and record, with a new token. A failure leaves it half-made, for the next try. */
+static int make_fresh(struct provider *p, struct local_vm *vm, const char *token, const struct provider_sink *sink,
+                      struct error *error)
+{
+        int r = sandbox_stop(p, vm, error);
+        if (r < 0)
+                return r;
+        str_replace(&vm->token, token);
+        r = mark_half(p, vm, error);
+        if (r == 0)
+                r = remove_directory(p, vm->name, error);
+        if (r == 0)
+                r = layout_make(p, vm, error);
+        return r < 0 ? r : sandbox_start(p, vm, sink, error);
+}
+
 static int reset(struct provider *p, const char *name, const char *token, const struct provider_sink *sink,
                  struct error *error)
 {
         _cleanup_close_ int lock = -1;
         _cleanup_vm_ struct local_vm vm = {0};
         int r = begin(p, &lock, error);
-        if (r == 0)
-                r = local_vm_load(p, name, &vm, error);
-        if (r == 0)
-                r = sandbox_stop(p, &vm, error);
         if (r < 0)
                 return r;
-        str_replace(&vm.token, token);
-        vm.made = false; /* cut off from here on, it is half-made */
-        vm.init = vm.network = (struct process_identity){0};
-        r = local_vm_save(p, &vm, error);
-        if (r == 0)
-                r = remove_directory(p, name, error);
-        if (r == 0)
-                r = layout_make(p, &vm, error);
-        if (r == 0)
-                r = sandbox_start(p, &vm, sink, error);
+        r = local_vm_load(p, name, &vm, error);
+        if (r == -EINVAL && !local_name_valid(name))
+                return r;
+        if (r == -ENOENT && !local_vm_has_directory(p, name))
+                return r;
+        if (r == 0) {
+                r = make_fresh(p, &vm, token, sink, error);
+        } else { /* its record was lost or cannot be read */
+                error_clear(error);
+                r = destroy_one(p, name, error);
+                if (r == 0)
+                        r = create(p, name, token, sink, error);
+        }
         if (r == 0)
                 sink_line(sink, "%s: reset", name);
         return r;

@@ -168,8 +168,7 @@ int local_vm_names(struct provider *p, char ***ret, struct error *error)
         return 0;
 }
 
-/* The first id that a name holds by its record or, when that is lost, by the owner of its home; 0: none. */
-static uint32_t first_id_of(struct provider *p, const char *name)
+uint32_t local_first_id(struct provider *p, const char *name)
 {
         _cleanup_vm_ struct local_vm vm = {0};
         struct stat st;
@@ -190,7 +189,7 @@ static int free_ids(struct provider *p, uint32_t *ret, struct error *error)
                 ;
         _cleanup_free_ uint32_t *taken = xcalloc(n + 1, sizeof *taken);
         for (size_t i = 0; i < n; i++)
-                taken[i] = first_id_of(p, names[i]);
+                taken[i] = local_first_id(p, names[i]);
         int64_t first = p->config->local.uid_base;
         for (; first <= UINT32_MAX - LOCAL_IDS; first += LOCAL_IDS) {
                 bool clash = false;

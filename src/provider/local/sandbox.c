@@ -221,9 +221,13 @@ int sandbox_start(struct provider *p, struct local_vm *vm, const struct provider
 
 int sandbox_stop(struct provider *p, const struct local_vm *vm, struct error *error)
 {
+        bool known = process_is(&vm->init);
         if (process_kill(&vm->init, STOP_WAIT_MS) < 0 || process_kill(&vm->network, STOP_WAIT_MS) < 0)
                 return error_set(error, -ETIMEDOUT, "%s: its processes do not end", vm->name);
-        return cgroup_remove(p, vm->name, error);
+        int r = cgroup_remove(p, vm->name, error);
+        if (r == 0 && !known && remains_kill(p, vm->name, STOP_WAIT_MS) < 0)
+                return error_set(error, -ETIMEDOUT, "%s: its processes do not end", vm->name);
+        return r;
 }
 
 int sandbox_try(struct provider *p, struct error *error)

@@ -109,7 +109,7 @@ static int own_mounts(const struct stage *stage, struct sources *sources, struct
         return 0;
 }
 
-/* A child of `parent`, never through a link. */
+/* A child of `parent`, never through a link, and without what may be mounted below. */
 static int bind_child(int parent, const char *name, struct error *error)
 {
         char source[64], target[128];
@@ -123,12 +123,19 @@ static int bind_child(int parent, const char *name, struct error *error)
         return 0;
 }
 
+/* In this mount namespace, the host's own, so that the VM's root cannot take it back (mount_namespaces(7), locked
+ * flags). With what is mounted below. */
+static int make_read_only(const char *target)
+{
+        struct mount_attr attr = {.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV};
+        return mount_setattr(AT_FDCWD, target, AT_RECURSIVE, &attr, sizeof attr) < 0 ? -errno : 0;
+}
+
 static int bind_read_only(const char *source, const char *target)
 {
-        if (mount(source, target, NULL, MS_BIND, NULL) < 0)
+        if (mount(source, target, NULL, MS_BIND | MS_REC, NULL) < 0)
                 return -errno;
-        unsigned long flags = MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV;
-        return mount(NULL, target, NULL, flags, NULL) < 0 ? -errno : 0;
+        return make_read_only(target);
 }
 
 /* A link stays a link: what it names is in the list, in /usr, or not the VM's business. */
@@ -237,9 +244,20 @@ static int bind_allocator(int socket_dir, struct error *error)
 {
         char source[64];
         snprintf(source, sizeof source, "/proc/self/fd/%d", socket_dir);
-        if (mkdir(STAGE_DIR "/allocator", 0755) < 0 || mount(source, STAGE_DIR "/allocator", NULL, MS_BIND, NULL) < 0)
+        if (mkdir(STAGE_DIR "/allocator", 0755) < 0)
                 return fail(error, "way to the allocator");
-        return 0;
+        int r = bind_read_only(source, STAGE_DIR "/allocator");
+        return r < 0 ? error_errno(error, -r, "cannot prepare the VM's way to the allocator") : 0;
+}
+
+static int show_system(struct error *error)
+{
+        if (mkdir(STAGE_DIR "/usr", 0755) < 0)
+                return fail(error, "/usr");
+        int r = bind_read_only("/usr", STAGE_DIR "/usr");
+        if (r == 0)
+                r = make_read_only(STAGE_DIR "/agent");
+        return r < 0 ? error_errno(error, -r, "cannot show /usr to the VM") : 0;
 }
 
 int stage_build(const struct stage *stage, struct error *error)
@@ -251,6 +269,8 @@ int stage_build(const struct stage *stage, struct error *error)
                 r = bind_child(sources.vm, bound[i], error);
         if (r == 0)
                 r = bind_allocator(sources.socket_dir, error);
+        if (r == 0)
+                r = show_system(error);
         if (r == 0)
                 r = make_secret(stage, error);
         return r < 0 ? r : make_etc(stage, error);

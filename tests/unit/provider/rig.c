@@ -22,6 +22,24 @@ static const char agent_script[] = "#!/bin/sh\n"
                                    "[ \"$1\" = run ] && exec sleep 1000000\n"
                                    "exit 0\n";
 
+bool rig_possible(void)
+{
+        struct rig rig;
+        char *code = NULL, *hint = NULL;
+        if (geteuid() != 0) {
+                puts("SKIP: the provider local needs root; nothing of it was tested");
+                return false;
+        }
+        rig_open(&rig);
+        bool possible = local_provider.check(rig.provider, &code, &hint, NULL) == 0;
+        if (!possible)
+                printf("SKIP: %s: %s; nothing of the provider local was tested\n", code, hint);
+        free(code);
+        free(hint);
+        rig_close(&rig);
+        return possible;
+}
+
 void rig_open(struct rig *rig)
 {
         char name[] = "/tmp/lablink-provider-XXXXXX";
@@ -164,6 +182,9 @@ static bool owned_by_vm(struct rig *rig, const char *pid)
                 return false;
         const char *line = strstr(buf_str(&text), "\nUid:");
         int64_t first = rig->config->local.uid_base;
+        const char *state = strstr(buf_str(&text), "\nState:\t");
+        if (!state || strchr("ZX", state[8])) /* where process 1 does not collect the dead */
+                return false;
         return line && sscanf(line, "\nUid: %u", &uid) == 1 && uid >= first && uid < first + 16 * LOCAL_IDS;
 }
 

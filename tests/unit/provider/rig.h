@@ -20,6 +20,9 @@ struct rig {
         int cancel_after; /* created VMs until `cancelled` says yes; 0: never */
 };
 
+/* False, and says why, where sandboxes are impossible: main then returns RIG_SKIP, for Meson to count it. */
+bool rig_possible(void);
+#define RIG_SKIP 77
 void rig_open(struct rig *rig);
 void rig_close(struct rig *rig);
 struct provider_sink rig_sink(struct rig *rig);

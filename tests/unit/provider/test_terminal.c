@@ -231,9 +231,7 @@ int main(void)
                 cmocka_unit_test(test_reader_that_goes),
                 cmocka_unit_test(test_slow_reader_gets_the_end),
         };
-        if (geteuid() != 0) {
-                puts("SKIP: the provider local needs root; nothing of it was tested");
-                return 77;
-        }
+        if (!rig_possible())
+                return RIG_SKIP;
         return cmocka_run_group_tests_name("terminal", tests, open_lab, close_lab);
 }
