@@ -177,11 +177,10 @@ static void settle_url(struct settings *s, const struct settings_input *input, c
                        const struct words *words, struct buf *problems)
 {
         _cleanup_error_ struct error error = ERROR_NULL;
-        _cleanup_free_ char *from_words = NULL;
         const char *host = first_of(words->host, env_get(input, "ALLOCATOR_HOST"), NULL);
-        const char *url = first_of(input->url, config->client.url, env_get(input, "ALLOCATOR_URL"));
+        _cleanup_free_ char *url = xstrdup(first_of(input->url, config->client.url, env_get(input, "ALLOCATOR_URL")));
         if (!url && host)
-                url = from_words = xasprintf("http://%s:%s", host, str_or(first_of(words->port, NULL, NULL), "80"));
+                url = xasprintf("http://%s:%s", host, str_or(first_of(words->port, NULL, NULL), "80"));
         if (!url)
                 buf_adds(problems, "the allocator's URL is missing: give client.url or $ALLOCATOR_URL\n");
         else if (settings_url(s, url, &error) < 0)

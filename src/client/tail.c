@@ -131,6 +131,46 @@ static bool open_file(struct tail *tail)
         return true;
 }
 
+static bool is_later(const struct timespec *a, const struct timespec *b)
+{
+        return a->tv_sec != b->tv_sec ? a->tv_sec > b->tv_sec : a->tv_nsec > b->tv_nsec;
+}
+
+/* "NAME.1", "NAME-20260101": what logrotate makes of NAME, unless it is compressed. */
+static bool is_rotated_name(const char *entry, const char *name)
+{
+        size_t len = strlen(name), digits = 0;
+        if (strncmp(entry, name, len) != 0 || (entry[len] != '.' && entry[len] != '-'))
+                return false;
+        digits = strspn(entry + len + 1, "0123456789-");
+        return digits && !entry[len + 1 + digits];
+}
+
+/* After two rotations that nobody saw there is a file between the one that was read and the present one: the oldest
+ * that is younger than what was read. */
+static void open_between(struct tail *tail, const struct timespec *read)
+{
+        _cleanup_free_ char *copy = xstrdup(tail->path), *name = xstrdup(strrchr(tail->path, '/') + 1);
+        struct timespec best = {0};
+        DIR *dir = opendir(dirname(copy));
+        for (struct dirent *entry; dir && (entry = readdir(dir));) {
+                struct stat st;
+                if (!is_rotated_name(entry->d_name, name))
+                        continue;
+                _cleanup_close_ int fd = open_regular(dirfd(dir), entry->d_name, &st);
+                if (fd < 0 || !is_later(&st.st_mtim, read) || (tail->fd >= 0 && !is_later(&best, &st.st_mtim)))
+                        continue;
+                closep(&tail->fd);
+                begin_again(tail);
+                tail->fd = STEAL_FD(fd);
+                tail->device = st.st_dev;
+                tail->inode = st.st_ino;
+                best = st.st_mtim;
+        }
+        if (dir)
+                closedir(dir);
+}
+
 static bool is_rotated(const struct tail *tail)
 {
         struct stat st;
@@ -251,9 +291,12 @@ void tail_read(struct tail *tail, struct tail_sink *sink)
                         room = xmalloc(CHUNK);
                 if (!room || !read_file(tail, sink, room))
                         return;
+                int known = fstat(tail->fd, &st);
                 closep(&tail->fd);
                 tail->fd = -1;
                 tail->inode = 0;
+                if (known == 0)
+                        open_between(tail, &st.st_mtim);
         }
 }
 

@@ -1,9 +1,11 @@
 /* Lines in order, each once, over everything that happens to a log file. Time is not waited for: it is set back. */
 #include "place.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "client/tail.h"
 
@@ -109,6 +111,37 @@ static void test_rotation_while_away(void **state)
         tail_deinit(&tail);
 }
 
+/* Sets a file's time, in seconds from now. */
+static void set_age(const struct place *place, const char *name, int seconds)
+{
+        struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = time(NULL) + seconds}};
+        assert_int_equal(utimensat(AT_FDCWD, place_path(place, name), times, 0), 0);
+}
+
+static void test_two_rotations_while_away(void **state)
+{
+        struct tail tail;
+        tail_init(&tail, place_path(*state, "log"));
+        place_append(*state, "log.3", "older than anything\n");
+        place_append(*state, "log", "one\n");
+        assert_string_equal(look(&tail), "one|");
+        place_append(*state, "log", "two\n");
+        rename(place_path(*state, "log"), place_path(*state, "log.2"));
+        place_append(*state, "log.1", "three\n");
+        place_append(*state, "log", "four\n");
+        place_append(*state, "log.bak", "not of it\n");
+        place_append(*state, "log.1.gz", "not of it\n");
+        set_age(*state, "log.3", -300);
+        set_age(*state, "log.2", -200);
+        set_age(*state, "log.1", -100);
+        restart(&tail);
+        assert_string_equal(look(&tail), "two|");
+        assert_string_equal(look_later(&tail), "three|");
+        assert_string_equal(look_later(&tail), "four|");
+        assert_string_equal(look_later(&tail), "");
+        tail_deinit(&tail);
+}
+
 static void test_truncation(void **state)
 {
         struct tail tail;
@@ -200,6 +233,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(test_partial, place_setup, place_teardown),
                 cmocka_unit_test_setup_teardown(test_rotation, place_setup, place_teardown),
                 cmocka_unit_test_setup_teardown(test_rotation_while_away, place_setup, place_teardown),
+                cmocka_unit_test_setup_teardown(test_two_rotations_while_away, place_setup, place_teardown),
                 cmocka_unit_test_setup_teardown(test_truncation, place_setup, place_teardown),
                 cmocka_unit_test_setup_teardown(test_limits, place_setup, place_teardown),
                 cmocka_unit_test_setup_teardown(test_long_line, place_setup, place_teardown),
