@@ -28,7 +28,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         _cleanup_free_ char *body = xmemdup(newline + 1, len);
         int r = form_parse(type, body, len, &form, &error);
         require((r == 0) == (form != NULL));
-        require((r < 0) == (*error_text(&error) != '\0'));
+        require(r == error.code);
         for (const char *const *name = (const char *const[]){"email", "a", "", "_key", NULL}; form && *name; name++) {
                 const char *value = form_get(form, *name);
                 require(!value || utf8_valid(value, strlen(value)));
