@@ -16,6 +16,20 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/process.h"
+#include "base/text.h"
+
+/* Our environment without the configuration's part, which may hold secrets. The list is the caller's, its texts are not. */
+static const char **plain_environment(void)
+{
+        size_t n = 0, kept = 0;
+        while (environ[n])
+                n++;
+        const char **list = xcalloc(n + 1, sizeof *list);
+        for (size_t i = 0; i < n; i++)
+                if (!str_starts(environ[i], "LABLINK_"))
+                        list[kept++] = environ[i];
+        return list;
+}
 
 /* A pipe that holds `text`, read end in *ret. A configuration fits into a pipe's buffer (grown to 1 MB). */
 static int pipe_with(const json_t *value, int *ret, struct error *error)
@@ -62,7 +76,9 @@ static int start_web_process(struct supervisor *s, int config_fd, int socket_fd,
         char fd_text[12];
         snprintf(fd_text, sizeof fd_text, "%d", config_fd);
         const char *argv[] = {"/proc/self/exe", "web-process", fd_text, NULL};
+        _cleanup_free_ const char **environment = plain_environment();
         struct process_spec spec = {.argv = argv,
+                                    .env = environment,
                                     .cwd = "/",
                                     .stdin_fd = PROCESS_FD_NULL,
                                     .stdout_fd = PROCESS_FD_INHERIT,
@@ -119,7 +135,9 @@ static int start_runner(struct supervisor *s, int64_t operation, pid_t *ret, str
         snprintf(fd_text, sizeof fd_text, "%d", fd);
         const char *work[] = {s->runner_path, "--handover", fd_text, "operation", id, NULL};
         const char *reconcile[] = {s->runner_path, "--handover", fd_text, "reconcile", NULL};
+        _cleanup_free_ const char **environment = plain_environment();
         struct process_spec spec = {.argv = operation ? work : reconcile,
+                                    .env = environment,
                                     .cwd = "/",
                                     .stdin_fd = PROCESS_FD_NULL,
                                     .stdout_fd = PROCESS_FD_INHERIT,

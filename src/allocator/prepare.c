@@ -139,6 +139,7 @@ static int own_password(struct supervisor *s, struct error *error)
         }
         free(s->admin_password);
         s->admin_password = token_password();
+        s->password_new = true;
         _cleanup_free_ char *line = xasprintf("%s\n", s->admin_password);
         return file_write(path, line, strlen(line), 0600, error);
 }

@@ -131,13 +131,22 @@ static void reap(struct supervisor *s)
 
 /* --- words of the web process -------------------------------------------------------------------------------------- */
 
+/* To a terminal, and once to whoever made the lab; never into a journal, which others may read. */
+static bool may_show_password(const struct supervisor *s)
+{
+        return !getenv("JOURNAL_STREAM") && (s->password_new || isatty(STDOUT_FILENO));
+}
+
 static void announce(struct supervisor *s)
 {
         if (s->announced)
                 return;
         s->announced = true;
         printf("the lab is at %s\n", s->public_url);
-        if (s->password_made)
+        if (s->password_made && !may_show_password(s))
+                printf("administration is at %s/admin, user %s; `lablink admin password` shows the password\n", s->public_url,
+                       s->config->app.admin_user);
+        else if (s->password_made)
                 printf("administration is at %s/admin, user %s, password %s\n", s->public_url, s->config->app.admin_user,
                        s->admin_password);
         else

@@ -19,6 +19,7 @@ struct supervisor {
         json_t *config_json;     /* as runners get it */
         char *state_dir, *conninfo, *public_url, *admin_password, *admin_hash;
         bool password_made;      /* by us; else it is the configuration's */
+        bool password_new;       /* made by this very start */
         char *runner_path;
         int lock_fd;
         int listen_tcp, listen_admin, listen_vm;

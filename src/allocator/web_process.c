@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include "allocator/handover.h"
@@ -215,12 +216,23 @@ static void stop(struct process *p)
         free(web->public_url);
 }
 
+/* A waiting VM is an open connection: as many as the machine allows. */
+static void raise_file_limit(void)
+{
+        struct rlimit limit;
+        if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+                return;
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 int web_process(const char *handover_fd)
 {
         _cleanup_error_ struct error error = ERROR_NULL;
         log_setup("web", LOG_LEVEL_INFO);
         prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
         signal(SIGPIPE, SIG_IGN);
+        raise_file_limit();
         token_init();
         _cleanup_json_ json_t *handover = read_handover(handover_fd, &error);
         struct process *p = xcalloc(1, sizeof *p);

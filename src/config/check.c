@@ -138,10 +138,17 @@ static void check_database(struct checker *c)
                 tell(c, CONFIG_KEY_db_mode, "db.mode is embedded, but db.url names an external database: remove one");
 }
 
+static void check_provider(struct checker *c)
+{
+        if (strcmp(c->config->provider.kind, "local") != 0)
+                tell(c, CONFIG_KEY_provider_kind, "provider.kind is %s, which this version does not have yet: write local",
+                     c->config->provider.kind);
+}
+
 int config_check_allocator(const struct config *config, struct buf *problems)
 {
         static void (*const rules[])(struct checker *) = {check_dns,       check_ssl,     check_startup_script,
-                                                          check_passwords, check_choices, check_database};
+                                                          check_passwords, check_choices, check_database, check_provider};
         _cleanup_buf_ struct buf mine = BUF_NULL;
         struct checker c = {.config = config, .problems = &mine, .open = !config_loopback_only(config)};
         for (size_t i = 0; i < ARRAY_SIZE(rules); i++)

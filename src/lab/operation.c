@@ -79,6 +79,18 @@ struct db_query operation_create(const char *kind, json_t *arguments_borrowed, c
                         DB_TEXT(requested_by));
 }
 
+struct db_query operation_of_key(const char *request_key, struct operation_new *ret)
+{
+        static const struct db_statement statement = {
+                .name = "operation_of_key",
+                .sql = "select 'repeated' as outcome, " OPERATION_COLUMNS("o") " from operations o where o.request_key = $1",
+                .rows = DB_MAYBE,
+                .decode = decode_new,
+                .idempotent = true,
+        };
+        return db_query(&statement, ret, DB_TEXT(request_key));
+}
+
 struct db_query operation_get(int64_t id, struct json_answer *ret)
 {
         static const struct db_statement statement = {

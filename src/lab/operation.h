@@ -27,6 +27,8 @@ struct operation_new {
 /* Columns of an operation as the API gives them; see docs/api.md. */
 struct db_query operation_create(const char *kind, json_t *arguments_borrowed, char **arguments_text,
                                  const char *request_key, const char *requested_by, struct operation_new *ret);
+/* The one that was started with this key, as OPERATION_REPEATED; ret->operation stays NULL when there is none. */
+struct db_query operation_of_key(const char *request_key, struct operation_new *ret);
 struct db_query operation_get(int64_t id, struct json_answer *ret);
 struct db_query operation_list(int64_t limit, struct vm_list *ret);
 /* The mutating one that is queued or runs; *ret.value stays NULL when there is none. */

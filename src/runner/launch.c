@@ -66,6 +66,10 @@ static int find_names(struct runner *runner, size_t n, struct launch *launch, st
         int r = runner_db(runner, vm_inventory(&rows), PATIENCE_MS, error);
         if (r == 0)
                 r = runner->ops->list(runner->provider, &vms, error);
+        size_t total = MAX(json_array_size(rows.array), vms.n) + n;
+        if (r == 0 && total > (size_t)runner->config->provider.vms_max)
+                r = error_set(error, -EINVAL, "%zu more would make %zu VMs; the limit is %lld (provider.vms_max)", n, total,
+                              (long long)runner->config->provider.vms_max);
         if (r == 0)
                 choose_names(runner, rows.array, &vms, n, launch);
         provider_vms_clear(&vms);

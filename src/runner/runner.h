@@ -4,8 +4,7 @@
  * not done is found by the next reconcile.
  *
  * Two locks say that it is the only one that changes machines: the advisory lock of the database (one runner a
- * database), and an flock in the state directory (one runner a machine; it is held until the last program that the
- * runner started has ended). A runner that lost its connection, and with it the advisory lock, stops as soon as another
+ * database), and an flock in the state directory (one runner a machine, whatever its database). A runner that lost its connection, and with it the advisory lock, stops as soon as another
  * one holds it.
  */
 #pragma once

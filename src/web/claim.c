@@ -36,9 +36,9 @@ static bool access_code_asked(const struct web *web)
 static int home_answer(struct task *t)
 {
         struct claim_state *s = t->state;
-        json_t *model = json_pack("{s:I, s:s?, s:s?, s:s?, s:b}", "count", (json_int_t)s->count.count, "message", s->message,
-                                  "message_kind", s->message_kind, "email", s->typed_email, "access_code_asked",
-                                  access_code_asked(web_of(t)));
+        json_t *model = json_pack("{s:I, s:s?, s:s?, s:s?, s:s?, s:b}", "count", (json_int_t)s->count.count, "message", s->message,
+                                  "message_kind", s->message_kind, "email", s->typed_email, "crd_command",
+                                  request_field(t, "crd_command"), "access_code_asked", access_code_asked(web_of(t)));
         return reply_view(t, 200, "index", model);
 }
 

@@ -43,6 +43,7 @@ static int ready_answer(struct task *t)
         struct ready_state *s = t->state;
         json_t *provider = s->provider.value ? json_incref(s->provider.value) : part("not-checked", "");
         json_object_del(provider, "detail");
+        json_object_del(provider, "orphans");
         return answer(t, part("ready", ""), provider);
 }
 
@@ -50,6 +51,6 @@ int health_ready(struct task *t)
 {
         struct ready_state *s = t->state;
         if (!db_pool_ready(t->loop->db))
-                return answer(t, part("not-connected", db_pool_trouble(t->loop->db)), part("unknown", ""));
+                return answer(t, part("not-connected", "No connection to the database; the log of the allocator says why."), part("unknown", ""));
         return db_await(t, setting_get("provider", &s->provider), ready_answer);
 }

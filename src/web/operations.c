@@ -76,15 +76,28 @@ static int read_count(struct task *t, int64_t *ret)
         return parse_int(trimmed, INT64_MIN / 2, INT64_MAX / 2, ret) < 0 ? -EINVAL : 0;
 }
 
+static int64_t vms_now(const struct follow_state *s)
+{
+        return (int64_t)json_integer_value(json_object_get(s->counts.value, "total"));
+}
+
+/* Over the limit, but perhaps only because this very launch has happened already. */
+static int launch_over_limit(struct task *t)
+{
+        struct follow_state *s = t->state;
+        if (s->made.operation)
+                return created(t);
+        return reply_error(t, 422, "too-many-vms",
+                           "%lld more would make %lld VMs; the limit is %lld (provider.vms_max in the configuration).",
+                           (long long)s->after, (long long)(vms_now(s) + s->after),
+                           (long long)web_of(t)->config->provider.vms_max);
+}
+
 static int launch_counted(struct task *t)
 {
         struct follow_state *s = t->state;
-        int64_t max = web_of(t)->config->provider.vms_max;
-        int64_t total = (int64_t)json_integer_value(json_object_get(s->counts.value, "total"));
-        if (total + s->after > max && !web_request_key(t))
-                return reply_error(t, 422, "too-many-vms",
-                                   "%lld more would make %lld VMs; the limit is %lld (provider.vms_max in the configuration).",
-                                   (long long)s->after, (long long)(total + s->after), (long long)max);
+        if (vms_now(s) + s->after > web_of(t)->config->provider.vms_max)
+                return db_await(t, operation_of_key(str_or(web_request_key(t), ""), &s->made), launch_over_limit);
         return create(t, "launch", json_pack("{s:I}", "num_vms", (json_int_t)s->after));
 }
 

@@ -54,7 +54,7 @@ def wrk(url, path, body, args):
 
 
 def pgbench(lab, kind, args):
-    """Transactions a second of one statement, prepared, on as many connections as a web process holds."""
+    """Transactions a second of one statement, prepared, on eight connections."""
     program = shutil.which("pgbench") or next(iter(sorted(glob.glob("/usr/lib/postgresql/*/bin/pgbench"), reverse=True)), None)
     if not program:
         sys.exit("bench: pgbench is missing: tools/install-packages bench")

@@ -27,11 +27,14 @@ cat >/opt/bin/start-host <<'STAND_IN'
 {
         printf 'at=%s\\n' "$(date +%s.%N)"
         printf 'arg=%s\\n' "$@"
-        while IFS= read -r line; do printf 'in=%s\\n' "$line"; done
+        # the PIN and the PIN again; the real one reads no more either
+        for _ in 1 2; do IFS= read -r line && printf 'in=%s\\n' "$line"; done
         printf 'end\\n'
 } >>/var/log/start-host.record
 STAND_IN
 chmod 755 /opt/bin/start-host
+touch /var/log/start-host.record  # the agent runs start-host as the participant
+chmod 666 /var/log/start-host.record
 """
 
 

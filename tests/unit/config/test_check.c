@@ -13,6 +13,7 @@ static const struct broken {
         const char *yaml, *place, *words;
 } broken[] = {
         {"ssl:\n  provider: acm\n", ":2:13: ", "ssl.certificate_arn must hold the ARN"},
+        {"provider:\n  kind: terraform\nssl: {provider: none}\n", ":2:9: ", "does not have yet"},
         {"dns:\n  enabled: true\n  domain: example.org\n", "config.yaml: ", "ssl.email must hold an address"},
         {"ssl:\n  provider: letsencrypt\ndns: {enabled: true, domain: example.org}\n", ":2:13: ", "ssl.email"},
         {"dns:\n  enabled: true\nssl: {provider: none}\n", ":2:12: ", "dns.domain must name the domain"},
