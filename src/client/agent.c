@@ -76,6 +76,8 @@ static void start_jobs(struct agent *agent, unsigned jobs)
                 agent->jobs[agent->n_jobs++] = job;
                 if (kinds[i].bit == JOB_IN_USE)
                         agent->in_use = job;
+                if (kinds[i].bit == JOB_HEARTBEAT)
+                        agent->heartbeat = job;
                 job_start(job, agent);
         }
 }

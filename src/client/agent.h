@@ -36,7 +36,7 @@ struct agent {
         struct own_log own;
         struct job *jobs[AGENT_JOBS_MAX];
         size_t n_jobs;
-        struct job *in_use; /* rung when an assignment was carried out; NULL: not among the jobs */
+        struct job *in_use, *heartbeat; /* rung when an assignment was carried out; NULL: not among the jobs */
         uv_signal_t interrupt, terminate;
 };
 

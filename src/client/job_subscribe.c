@@ -58,6 +58,12 @@ static bool is_known(const struct state *state, const struct assignment *a)
         return a->generation ? a->generation <= state->generation : strcmp(a->fingerprint, state->fingerprint) == 0;
 }
 
+static void ring(struct job *job)
+{
+        if (job)
+                alarm_ring(&job->alarm);
+}
+
 static int carried_out(struct task *t)
 {
         struct subscribe *s = t->state;
@@ -69,8 +75,8 @@ static int carried_out(struct task *t)
         state->hosted[0] = '\0';
         save(s);
         assignment_deinit(&s->assignment);
-        if (s->job.agent->in_use)
-                alarm_ring(&s->job.agent->in_use->alarm);
+        ring(s->job.agent->in_use);
+        ring(s->job.agent->heartbeat);
         return ask(t);
 }
 

@@ -528,7 +528,10 @@ def test_heartbeat(agent, allocator):
     beat = allocator.bodies("/api/agent/heartbeat")[0]
     assert beat["hostname"] == "vm-1" and beat["generation"] == 0 and beat["uptime"] > 0
     assert re.fullmatch(r"[0-9a-f-]{36}", beat["boot_id"])
-    allocator.assign(4)
+    agent.kill()
+    agent.environment["LABLINK_CLIENT_HEARTBEAT"] = "1h"
+    agent.start()
+    allocator.assign(4)  # told as soon as it is carried out
     soon(lambda: allocator.bodies("/api/agent/heartbeat")[-1]["generation"] == 4, agent)
 
 
