@@ -19,16 +19,16 @@
 #include "http/template.h"
 
 #define BODY_MAX_DEFAULT ((size_t)1 << 20)
-#define BODY_DRAIN_MAX ((size_t)1 << 20)    /* what is read and thrown away to be able to answer 413 */
-#define STREAM_LAG_MAX ((size_t)1 << 20)    /* a reader that lags more than this is cut off */
+#define BODY_DRAIN_MAX ((size_t)1 << 20) /* what is read and thrown away to be able to answer 413 */
+#define STREAM_LAG_MAX ((size_t)1 << 20) /* a reader that lags more than this is cut off */
 #define STREAM_PENDING_MAX ((size_t)16 << 20)
-#define BODIES_MAX ((size_t)256 << 20)      /* of all requests together */
+#define BODIES_MAX ((size_t)256 << 20) /* of all requests together */
 #define DEADLINE_MS_DEFAULT 60000
-#define RECEIVE_MS_MAX 60000                /* for the whole of a request's head and body */
-#define REPLY_MS_MAX 600000                 /* to take a whole answer that is no stream */
-#define IDLE_MS_MAX 75000                   /* above the 60 s of a load balancer, so that it closes first */
-#define STALL_S_MAX 120                     /* libmicrohttpd's own: no byte moved */
-#define HANGUP_WATCH_AFTER_MS 200           /* short waits (a query) are not worth two system calls */
+#define RECEIVE_MS_MAX 60000      /* for the whole of a request's head and body */
+#define REPLY_MS_MAX 600000       /* to take a whole answer that is no stream */
+#define IDLE_MS_MAX 75000         /* above the 60 s of a load balancer, so that it closes first */
+#define STALL_S_MAX 120           /* libmicrohttpd's own: no byte moved */
+#define HANGUP_WATCH_AFTER_MS 200 /* short waits (a query) are not worth two system calls */
 #define TICK_MS 250
 
 struct listener {
@@ -36,12 +36,12 @@ struct listener {
         struct http_server *server;
         struct MHD_Daemon *daemon;
         enum http_listener_kind kind;
-        uv_poll_t *poll;                /* of the daemon's epoll descriptor; frees itself on close */
+        uv_poll_t *poll; /* of the daemon's epoll descriptor; frees itself on close */
         bool wants_run;
 };
 
 struct connection {
-        struct list idle;               /* server.idle while no request has fully begun */
+        struct list idle; /* server.idle while no request has fully begun */
         struct listener *listener;
         struct MHD_Connection *mhd;
         int fd;
@@ -53,14 +53,14 @@ struct pattern;
 
 struct router {
         const struct http_route *routes;
-        struct pattern *patterns;       /* one a route */
+        struct pattern *patterns; /* one a route */
         size_t n;
 };
 
 /* Segments of a raw path, decoded. */
 #define SEGMENTS_MAX 16
 struct segments {
-        struct buf text;                /* NUL-terminated one after the other */
+        struct buf text; /* NUL-terminated one after the other */
         size_t offset[SEGMENTS_MAX];
         unsigned n;
 };
@@ -69,20 +69,20 @@ struct http_server {
         struct loop *loop;
         struct http_options options;
         struct router router;
-        struct buf *inflated;           /* of each compressed asset, made when first asked for */
+        struct buf *inflated; /* of each compressed asset, made when first asked for */
         struct list listeners;
-        struct list active;             /* struct request.link: every live request is here ... */
-        struct list sleeping;           /* ... or here, while it waits without a deadline and its socket is watched */
-        struct list idle;               /* struct connection.idle, the oldest first */
-        struct list resumes;            /* struct request.resume: to be woken or cut at the end of this turn */
-        struct list settling;           /* struct stream.settle: began to wait in this turn */
+        struct list active;   /* struct request.link: every live request is here ... */
+        struct list sleeping; /* ... or here, while it waits without a deadline and its socket is watched */
+        struct list idle;     /* struct connection.idle, the oldest first */
+        struct list resumes;  /* struct request.resume: to be woken or cut at the end of this turn */
+        struct list settling; /* struct stream.settle: began to wait in this turn */
         struct turn_hook hook;
         uint64_t turn;
         uv_timer_t *tick;
-        uv_idle_t *again;               /* keeps the loop from sleeping while libmicrohttpd has more to do */
+        uv_idle_t *again; /* keeps the loop from sleeping while libmicrohttpd has more to do */
         bool ticking;
         unsigned ticks;
-        int hangup_fd;                  /* an epoll of its own over suspended sockets, EPOLLRDHUP */
+        int hangup_fd; /* an epoll of its own over suspended sockets, EPOLLRDHUP */
         uv_poll_t *hangup_poll;
         size_t body_bytes;
         unsigned connections, connections_max;
@@ -96,12 +96,12 @@ enum phase { PHASE_HEAD, PHASE_BODY, PHASE_RUNNING, PHASE_REPLYING };
 
 struct stream {
         struct buf data;
-        size_t taken;                   /* bytes of `data` that the socket has got */
-        size_t lag;                     /* pending when turn `lag_turn` first put something */
+        size_t taken; /* bytes of `data` that the socket has got */
+        size_t lag;   /* pending when turn `lag_turn` first put something */
         uint64_t lag_turn;
         bool events, ended;
         struct list settle;
-        struct wait wait;               /* stream_await */
+        struct wait wait; /* stream_await */
         size_t below;
 };
 
@@ -113,24 +113,24 @@ struct request {
         struct MHD_Connection *mhd;
         const struct http_route *route;
         const struct http_asset *asset;
-        char *target;                   /* the path; the query follows behind its NUL */
-        const char *query;              /* raw, or NULL */
+        char *target;      /* the path; the query follows behind its NUL */
+        const char *query; /* raw, or NULL */
         char method[16];
         struct segments segments;
-        struct buf arguments;           /* decoded query: name NUL value NUL ... */
+        struct buf arguments; /* decoded query: name NUL value NUL ... */
 
         size_t body_max, body_seen;
         struct buf body;
         json_t *json;
         struct form *form;
-        unsigned early_status;          /* what is wrong with the request; with a route, told after the rights */
+        unsigned early_status; /* what is wrong with the request; with a route, told after the rights */
         const char *early_code;
         char *early_text;
 
         void *principal;
         char *address;
 
-        struct buf headers;             /* of the reply: name NUL value NUL ... */
+        struct buf headers; /* of the reply: name NUL value NUL ... */
         struct MHD_Response *response;
         unsigned status;
         size_t bytes;
@@ -139,9 +139,9 @@ struct request {
         int64_t started_ms, deadline_ms, suspended_ms;
         uint8_t phase;
         bool no_deadline;
-        bool suspended, watched;        /* by libmicrohttpd; its socket by hangup_fd */
-        bool cut;                       /* the connection is to be closed */
-        bool closing;                   /* after the answer */
+        bool suspended, watched; /* by libmicrohttpd; its socket by hangup_fd */
+        bool cut;                /* the connection is to be closed */
+        bool closing;            /* after the answer */
         bool task_over, mhd_over;
 };
 
@@ -150,7 +150,8 @@ static inline struct request *request_of(const struct task *t)
         return container_of(t, struct request, task);
 }
 
-/* --- uri.c, router.c ----------------------------------------------------------------------------------------------- */
+/* --- uri.c, router.c -----------------------------------------------------------------------------------------------
+ */
 
 /* Splits and decodes a raw path. -EINVAL when a segment is hostile. */
 int segments_split(const char *path, struct segments *segments);
@@ -171,7 +172,8 @@ const char *router_argument(const struct router *router, const struct http_route
 /* What an unknown path is answered with: as the first route that begins alike. */
 enum http_default router_default(const struct router *router, const struct segments *segments);
 
-/* --- request.c, head.c, body.c -------------------------------------------------------------------------------------- */
+/* --- request.c, head.c, body.c --------------------------------------------------------------------------------------
+ */
 
 struct request *request_new(struct connection *connection, struct MHD_Connection *mhd, const char *target);
 /* The head is there: checks framing, routes. With `closing` set afterwards there is an answer already. */
@@ -192,12 +194,14 @@ void request_refuse(struct request *req, unsigned status, const char *code, cons
 /* The client's address behind trusted proxies; owned by the request. */
 const char *address_of(struct request *req);
 
-/* --- accept.c ------------------------------------------------------------------------------------------------------- */
+/* --- accept.c -------------------------------------------------------------------------------------------------------
+ */
 
 /* The weight, in thousandths, that an Accept-like header gives to exactly this name; 0 when it does not name it. */
 unsigned accept_weight(const char *header, const char *name);
 
-/* --- reply.c, asset.c ----------------------------------------------------------------------------------------------- */
+/* --- reply.c, asset.c -----------------------------------------------------------------------------------------------
+ */
 
 void answer_error(struct request *req, unsigned status, const char *code, const char *sentence);
 void answer_body(struct request *req, unsigned status, const char *content_type, struct buf *body); /* takes the body */
@@ -210,19 +214,22 @@ bool page_render(struct request *req, const char *template_name, json_t *model, 
 const struct http_asset *asset_find(const struct http_server *server, const char *path);
 void asset_answer(struct request *req);
 
-/* --- stream.c ------------------------------------------------------------------------------------------------------- */
+/* --- stream.c -------------------------------------------------------------------------------------------------------
+ */
 
 void stream_free(struct stream *stream);
 /* From reply.c: the body is the stream's last. */
 void stream_finish(struct request *req, const void *data, size_t len);
 void stream_settle(struct stream *stream);
 
-/* --- server.c ------------------------------------------------------------------------------------------------------- */
+/* --- server.c -------------------------------------------------------------------------------------------------------
+ */
 
-void server_resume(struct request *req);       /* at the end of this turn */
+void server_resume(struct request *req); /* at the end of this turn */
 void server_tick_on(struct http_server *server);
 
-/* --- connection.c --------------------------------------------------------------------------------------------------- */
+/* --- connection.c ---------------------------------------------------------------------------------------------------
+ */
 
 struct MHD_Daemon *daemon_start(struct listener *listener, int fd, unsigned connections_max);
 void hangup_watch(struct request *req);

@@ -82,13 +82,14 @@ static ssize_t on_read(void *cls, uint64_t position _unused_, char *out, size_t 
 /* --- in ------------------------------------------------------------------------------------------------------------
  */
 
-/* libmicrohttpd would send the end of a chunked body to HEAD too; and there the task ends with the head of the answer. */
+/* libmicrohttpd would send the end of a chunked body to HEAD too; and there the task ends with the head of the answer.
+ */
 static struct MHD_Response *stream_response(struct request *req)
 {
-        struct MHD_Response *response =
-                strcmp(req->method, "HEAD") == 0
-                        ? MHD_create_response_from_buffer(0, (void *)"", MHD_RESPMEM_PERSISTENT)
-                        : MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK_BYTES, on_read, req, NULL);
+        struct MHD_Response *response = strcmp(req->method, "HEAD") == 0
+                                                ? MHD_create_response_from_buffer(0, (void *)"", MHD_RESPMEM_PERSISTENT)
+                                                : MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK_BYTES,
+                                                                                    on_read, req, NULL);
         if (!response)
                 abort();
         return response;

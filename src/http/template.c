@@ -277,7 +277,7 @@ static int render_tag(struct render *r, struct tag *tag, const char *end, const 
 
 static int render_text(struct render *r, const char *from, const char *end)
 {
-        struct tag tag;
+        struct tag tag = {0};
         int code = 0;
         if (r->depth >= DEPTH_MAX)
                 return trouble(r, from, "sections and partials are nested too deep");

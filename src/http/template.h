@@ -11,5 +11,6 @@
 struct http_template;
 
 /* Appends to `out`. -EINVAL with name and line for a template that is not well formed, -ENOENT for an unknown one. */
-int template_render(const struct http_template *templates, const char *name, json_t *model, struct buf *out, struct error *error);
+int template_render(const struct http_template *templates, const char *name, json_t *model, struct buf *out,
+                    struct error *error);
 void html_escape(const char *text, size_t len, struct buf *out);
