@@ -313,11 +313,11 @@ int cgroup_limit_process(struct provider *p, struct error *error)
         int r = 0;
         find_trees(&trees);
         forget_privileges();
-        if (!trees.of[LIMIT_MEMORY].root)
-                r = limit_resource(RLIMIT_DATA, (rlim_t)p->config->local.memory);
-        if (r == 0 && !trees.of[LIMIT_PIDS].root)
+        if (!trees.of[LIMIT_PIDS].root)
                 r = limit_resource(RLIMIT_NPROC, (rlim_t)p->config->local.processes);
         if (r == 0)
                 r = limit_resource(RLIMIT_CORE, 0);
+        if (r == 0 && !trees.of[LIMIT_MEMORY].root)
+                r = limit_resource(RLIMIT_DATA, (rlim_t)p->config->local.memory);
         return r < 0 ? error_errno(error, -r, "cannot limit the VM's processes") : 0;
 }

@@ -122,8 +122,8 @@ static int prepare(void *userdata, struct error *error)
         const struct stage *stage = userdata;
         int r = cgroup_join(stage->provider, stage->vm->name, error);
         if (r == 0)
-                r = cgroup_limit_process(stage->provider, error);
-        return r < 0 ? r : stage_build(stage, error);
+                r = stage_build(stage, error);
+        return r < 0 ? r : cgroup_limit_process(stage->provider, error); /* last: we may be larger than a VM may be */
 }
 
 static void drop(int *fd)

@@ -188,13 +188,23 @@ static bool owned_by_vm(struct rig *rig, const char *pid)
         return line && sscanf(line, "\nUid: %u", &uid) == 1 && uid >= first && uid < first + 16 * LOCAL_IDS;
 }
 
-bool rig_ids_have_processes(struct rig *rig)
+static bool is_called(const char *pid, const char *name)
+{
+        _cleanup_free_ char *path = xasprintf("/proc/%s/comm", pid);
+        _cleanup_buf_ struct buf text = BUF_NULL;
+        if (file_read(path, 64, &text, NULL) < 0 || !text.len)
+                return false;
+        buf_truncate(&text, text.len - 1);
+        return strcmp(buf_str(&text), name) == 0;
+}
+
+size_t rig_count_processes(struct rig *rig, const char *name)
 {
         DIR *dir = opendir("/proc");
-        bool found = false;
+        size_t found = 0;
         for (struct dirent *entry; dir && (entry = readdir(dir));)
                 if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9')
-                        found |= owned_by_vm(rig, entry->d_name);
+                        found += owned_by_vm(rig, entry->d_name) && (!name || is_called(entry->d_name, name));
         closedir(dir);
         return found;
 }
@@ -224,7 +234,7 @@ void rig_assert_nothing_left(struct rig *rig)
         _cleanup_buf_ struct buf mounts = BUF_NULL;
         struct provider_vms vms;
         int64_t deadline = clock_ms() + PATIENCE_MS;
-        while (rig_ids_have_processes(rig)) {
+        while (rig_count_processes(rig, NULL) > 0) {
                 if (clock_ms() > deadline)
                         fail_msg("a process with a VM's user id is left");
                 clock_sleep_ms(20);
