@@ -306,7 +306,8 @@ void server_start(struct server *server, void (*change)(struct http_options *opt
                                        .templates = templates,
                                        .authorize = authorize,
                                        .page_globals = page_globals,
-                                       .deadline_ms = 60000};
+                                       .deadline_ms = 60000,
+                                       .access_log = true};
         if (change)
                 change(&options);
         loop_init(&server->loop);
