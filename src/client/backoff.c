@@ -7,7 +7,8 @@
 int64_t backoff_next(struct backoff *backoff, int64_t retry_after_ms)
 {
         unsigned doublings = MIN(backoff->tries, 6u);
-        int64_t most = MIN((int64_t)BACKOFF_FIRST_MS << doublings, (int64_t)BACKOFF_MOST_MS);
+        int64_t limit = backoff->most_ms ? backoff->most_ms : BACKOFF_MOST_MS;
+        int64_t most = MIN((int64_t)BACKOFF_FIRST_MS << doublings, limit);
         int64_t wait = most - (int64_t)randombytes_uniform((uint32_t)(most / 2) + 1);
         backoff->tries++;
         if (retry_after_ms > wait)

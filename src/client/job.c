@@ -20,6 +20,7 @@ static const struct task_class job_class = {.name = "job", .fail = fail, .finish
 void job_start(struct job *job, struct agent *agent)
 {
         job->agent = agent;
+        job->backoff.most_ms = agent->settings->socket ? BACKOFF_NEAR_MS : 0;
         alarm_init(&job->alarm, &agent->loop);
         task_init(&job->task, &agent->loop, &job_class, job);
         task_start(&job->task, job->first);

@@ -116,14 +116,18 @@ static int wait_for_orphans(const struct cluster *cluster, struct error *error)
         return 0;
 }
 
-/* PostgreSQL takes any living process of its user for the owner of the pid file: a leftover whose pid is somebody else
- * now would keep it from starting. Only called when no process works in the data directory. */
+/* PostgreSQL takes any living process of its user, and a zombie too, for the owner of its pid file and of its socket's
+ * lock: a leftover whose pid is somebody else now would keep it from starting. Only called when no process works in the
+ * data directory; the socket's directory is ours alone. */
 static void remove_stale_pid(const struct cluster *cluster)
 {
         _cleanup_free_ char *path = path_join(cluster->data, "postmaster.pid");
+        _cleanup_free_ char *lock = path_join(cluster->run, ".s.PGSQL.5432.lock");
         pid_t pid = recorded_pid(cluster);
         if (pid && (kill(pid, 0) == 0 || errno == EPERM) && unlink(path) == 0)
                 log_info("removed a stale %s", path);
+        if (unlink(lock) == 0)
+                log_info("removed a stale %s", lock);
 }
 
 /* --- starting it ---------------------------------------------------------------------------------------------------

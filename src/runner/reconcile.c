@@ -54,15 +54,15 @@ static bool has_machine(const struct differences *d, const char *hostname)
         return false;
 }
 
-/* What is to be done with one machine that has a row. A broken one that somebody's seat is on keeps its files: an
- * administrator decides. */
+/* What is to be done with one machine that has a row. A broken one that has never been heard was left by a launch that
+ * was cut off. Any other may hold somebody's files, or was being destroyed: an administrator decides. */
 static enum task_kind task_for(const struct provider_vm *vm, const json_t *row)
 {
         if (is_true(row, "needs_reset"))
                 return RESET;
         if (vm->state == PROVIDER_STOPPED)
                 return START;
-        return vm->state == PROVIDER_BROKEN && !is_true(row, "held") ? FINISH : NOTHING;
+        return vm->state == PROVIDER_BROKEN && !is_true(row, "held") && !is_true(row, "seen") ? FINISH : NOTHING;
 }
 
 /* --- the provider's health, for /readyz and the pages ---------------------------------------------------------------- */

@@ -18,6 +18,13 @@ static void test_growth(void **state _unused_)
         }
 }
 
+static void test_near(void **state _unused_)
+{
+        struct backoff backoff = {.most_ms = BACKOFF_NEAR_MS, .tries = 20};
+        for (int i = 0; i < 100; i++)
+                assert_in_range(backoff_next(&backoff, -1), BACKOFF_NEAR_MS / 2, BACKOFF_NEAR_MS);
+}
+
 static void test_jitter(void **state _unused_)
 {
         int64_t first = -1;
@@ -53,7 +60,7 @@ static void test_news(void **state _unused_)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_growth),
+                cmocka_unit_test(test_growth), cmocka_unit_test(test_near),
                 cmocka_unit_test(test_jitter),
                 cmocka_unit_test(test_retry_after),
                 cmocka_unit_test(test_news),
