@@ -235,7 +235,7 @@ static int destroy_all(struct provider *p, const struct provider_sink *sink, str
                 r = local_vm_names(p, &names, error);
         if (r < 0)
                 return r;
-        for (; names[n]; n++)
+        for (; names && names[n]; n++)
                 ;
         for (size_t i = 0; i < n; i++) {
                 _cleanup_error_ struct error why = ERROR_NULL;

@@ -59,7 +59,7 @@ static void identity_read(const json_t *json, struct process_identity *ret)
                 return;
         ret->pid = (pid_t)pid;
         ret->start_time = (uint64_t)json_integer_value(json_object_get(json, "start_time"));
-        strcpy(ret->boot_id, boot_id);
+        memcpy(ret->boot_id, boot_id, strlen(boot_id) + 1);
 }
 
 static int record_read(const char *name, const json_t *json, struct local_vm *ret, struct error *error)

@@ -27,14 +27,14 @@ struct sought {
 static bool has_id(const char *pid, uint32_t first_id)
 {
         char path[64];
-        unsigned uid;
         _cleanup_buf_ struct buf text = BUF_NULL;
         snprintf(path, sizeof path, "/proc/%.20s/status", pid);
         if (file_read(path, 65536, &text, NULL) < 0)
                 return false;
         const char *state = strstr(buf_str(&text), "\nState:\t"), *ids = strstr(buf_str(&text), "\nUid:\t");
-        if (!state || !ids || strchr("ZX", state[8]) || sscanf(ids, "\nUid: %u", &uid) != 1)
+        if (!state || !ids || strchr("ZX", state[8]))
                 return false;
+        unsigned long uid = strtoul(ids + strlen("\nUid:\t"), NULL, 10);
         return uid >= first_id && uid - first_id < LOCAL_IDS;
 }
 
