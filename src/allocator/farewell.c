@@ -12,7 +12,7 @@ static void print_sentence(json_t *vms)
         size_t n = 0, index;
         json_t *vm;
         _cleanup_buf_ struct buf names = BUF_NULL;
-        json_array_foreach(vms, index, vm) {
+        json_array_foreach (vms, index, vm) {
                 if (!json_is_true(json_object_get(vm, "launched")))
                         continue;
                 if (n < NAMES_SHOWN)
@@ -32,7 +32,8 @@ void say_farewell(struct supervisor *s)
 {
         _cleanup_db_ struct db *db = NULL;
         struct vm_list list = {.array = json_array()};
-        if (s->conninfo && db_open(s->conninfo, "lablink-supervisor", &db, NULL) == 0 && db_run(db, vm_inventory(&list), NULL) == 0)
+        if (s->conninfo && db_open(s->conninfo, "lablink-supervisor", &db, NULL) == 0 &&
+            db_run(db, vm_inventory(&list), NULL) == 0)
                 print_sentence(list.array);
         else
                 puts("The lab is closed; client VMs that were launched still run. To end them, start the allocator and run "

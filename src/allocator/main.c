@@ -21,11 +21,14 @@ struct arguments {
 static int parse(struct arguments *args, int argc, char **argv)
 {
         const struct opt options[] = {
-                {"config", 'c', OPT_STRING, "FILE", "The configuration; left out: /config/config.yaml, ./config.yaml or "
-                                                    "/etc/lablink/config.yaml, whichever exists.", &args->config},
+                {"config", 'c', OPT_STRING, "FILE",
+                 "The configuration; left out: /config/config.yaml, ./config.yaml or "
+                 "/etc/lablink/config.yaml, whichever exists.",
+                 &args->config},
                 {"listen", 'l', OPT_STRING, "ADDR:PORT", "Where to listen; over listen.address.", &args->listen},
                 {"state-dir", 's', OPT_STRING, "DIR", "What must survive a restart; over state_dir.", &args->state_dir},
-                {"set", 0, OPT_STRINGS, "SECTION.KEY=VALUE", "Sets one key of the configuration; may be repeated.", &args->sets},
+                {"set", 0, OPT_STRINGS, "SECTION.KEY=VALUE", "Sets one key of the configuration; may be repeated.",
+                 &args->sets},
                 {0}};
         static const char *const synopses[] = {"[OPTION...]", NULL};
         static const char *const environment[][2] = {
@@ -36,11 +39,13 @@ static int parse(struct arguments *args, int argc, char **argv)
                 .program = "lablink-allocator",
                 .summary = "gives every participant of a workshop a machine of their own",
                 .synopses = synopses,
-                .description = "Starts the lab: the web page for participants, the pages for instructors, and the embedded database. "
-                               "Client VMs outlive it and are found again.\n\nSIGTERM or Ctrl-C stops it cleanly.",
+                .description =
+                        "Starts the lab: the web page for participants, the pages for instructors, and the embedded database. "
+                        "Client VMs outlive it and are found again.\n\nSIGTERM or Ctrl-C stops it cleanly.",
                 .options = options,
                 .environment = environment,
-                .exits = "Exit status: 0 stopped as asked, 1 could not start, 2 the command line or the configuration is wrong."};
+                .exits =
+                        "Exit status: 0 stopped as asked, 1 could not start, 2 the command line or the configuration is wrong."};
         _cleanup_error_ struct error error = ERROR_NULL;
         int r = usage_parse(&usage, options, false, &argc, argv, &error);
         if (r == 0 && argc > 1)

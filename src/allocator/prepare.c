@@ -59,12 +59,14 @@ static int bind_unix(const char *path, int *ret, struct error *error)
 {
         struct sockaddr_un address = {.sun_family = AF_UNIX};
         if (strlen(path) >= sizeof address.sun_path)
-                return error_set(error, -ENAMETOOLONG, "the path of the socket %s is longer than %zu bytes; choose a shorter state_dir",
-                                 path, sizeof address.sun_path - 1);
+                return error_set(error, -ENAMETOOLONG,
+                                 "the path of the socket %s is longer than %zu bytes; choose a shorter state_dir", path,
+                                 sizeof address.sun_path - 1);
         memcpy(address.sun_path, path, strlen(path));
         _cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         unlink(path);
-        if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || chmod(path, 0666) < 0 || listen(fd, BACKLOG) < 0)
+        if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || chmod(path, 0666) < 0 ||
+            listen(fd, BACKLOG) < 0)
                 return error_errno(error, errno, "cannot listen on %s", path);
         *ret = STEAL_FD(fd);
         return 0;
@@ -73,7 +75,7 @@ static int bind_unix(const char *path, int *ret, struct error *error)
 /* Port 0 asks the kernel for a free one: the URL names the one that it gave. */
 static void name_real_port(struct supervisor *s)
 {
-        struct sockaddr_storage address;
+        struct sockaddr_storage address = {0};
         socklen_t len = sizeof address;
         if (!str_ends(s->public_url, ":0") || getsockname(s->listen_tcp, (struct sockaddr *)&address, &len) < 0)
                 return;
@@ -180,10 +182,8 @@ static int start_cluster(struct supervisor *s, struct error *error)
         const char *peers[] = {NULL, NULL};
         _cleanup_free_ char *directory = path_join(s->state_dir, "db");
         web_user_ids(&uid, &gid, &peers[0]);
-        struct cluster_options options = {.directory = directory,
-                                          .peers = peers,
-                                          .dbname = s->config->db.dbname,
-                                          .role = s->config->db.user};
+        struct cluster_options options = {
+                .directory = directory, .peers = peers, .dbname = s->config->db.dbname, .role = s->config->db.user};
         int r = cluster_start(&options, &s->cluster, error);
         if (r < 0)
                 return error_wrap(error, "the embedded database cannot start");

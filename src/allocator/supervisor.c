@@ -144,13 +144,14 @@ static void announce(struct supervisor *s)
         s->announced = true;
         printf("the lab is at %s\n", s->public_url);
         if (s->password_made && !may_show_password(s))
-                printf("administration is at %s/admin, user %s; `lablink admin password` shows the password\n", s->public_url,
-                       s->config->app.admin_user);
+                printf("administration is at %s/admin, user %s; `lablink admin password` shows the password\n",
+                       s->public_url, s->config->app.admin_user);
         else if (s->password_made)
-                printf("administration is at %s/admin, user %s, password %s\n", s->public_url, s->config->app.admin_user,
-                       s->admin_password);
+                printf("administration is at %s/admin, user %s, password %s\n", s->public_url,
+                       s->config->app.admin_user, s->admin_password);
         else
-                printf("administration is at %s/admin, user %s, password as configured\n", s->public_url, s->config->app.admin_user);
+                printf("administration is at %s/admin, user %s, password as configured\n", s->public_url,
+                       s->config->app.admin_user);
         puts("stop with Ctrl-C; client VMs go on until `lablink destroy`");
         fflush(stdout);
 }

@@ -16,16 +16,16 @@ struct runner_child {
 
 struct supervisor {
         struct config *config;
-        json_t *config_json;     /* as runners get it */
+        json_t *config_json; /* as runners get it */
         char *state_dir, *conninfo, *public_url, *admin_password, *admin_hash;
-        bool password_made;      /* by us; else it is the configuration's */
-        bool password_new;       /* made by this very start */
+        bool password_made; /* by us; else it is the configuration's */
+        bool password_new;  /* made by this very start */
         char *runner_path;
         int lock_fd;
         int listen_tcp, listen_admin, listen_vm;
         int signals;
         struct cluster *cluster;
-        int postmaster;          /* pidfd; -1: external database */
+        int postmaster; /* pidfd; -1: external database */
         pid_t web;
         int web_socket;
         bool web_ready, announced, stopping, hurried;

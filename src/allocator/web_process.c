@@ -109,11 +109,12 @@ static int open_database(struct web *web, const char *conninfo, struct error *er
         const char *channels[] = {web->config->db.message_channel, OPERATION_CHANNEL, NULL};
         struct db_pool *pool;
         struct db_listener *listener;
-        int r = db_pool_new(&web->loop,
-                            &(struct db_pool_options){.conninfo = conninfo,
-                                                      .application = "lablink-allocator",
-                                                      .init_sql = "set statement_timeout = '10s'; set lock_timeout = '5s'"},
-                            &pool, error);
+        int r = db_pool_new(
+                &web->loop,
+                &(struct db_pool_options){.conninfo = conninfo,
+                                          .application = "lablink-allocator",
+                                          .init_sql = "set statement_timeout = '10s'; set lock_timeout = '5s'"},
+                &pool, error);
         if (r < 0)
                 return r;
         return db_listener_new(&web->loop,
@@ -137,7 +138,8 @@ static int listen_all(struct web *web, const json_t *handover, struct error *err
                 enum http_listener_kind kind;
         } listeners[] = {{"tcp", HTTP_TCP}, {"admin", HTTP_ADMIN_SOCKET}, {"vm", HTTP_VM_SOCKET}};
         for (size_t i = 0; i < ARRAY_SIZE(listeners); i++) {
-                int r = http_server_listen(web->server, inherited(handover, listeners[i].name), listeners[i].kind, error);
+                int r = http_server_listen(web->server, inherited(handover, listeners[i].name), listeners[i].kind,
+                                           error);
                 if (r < 0)
                         return r;
         }

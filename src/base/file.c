@@ -129,8 +129,7 @@ int dir_make(const char *path, mode_t mode, struct error *error)
         return r < 0 ? error_errno(error, -r, "cannot make directory %s", path) : 0;
 }
 
-/* --- removing a tree -----------------------------------------------------------------------------------------------
- */
+/* --- removing a tree ---------------------------------------------------------------------------------------------- */
 
 /*
  * Whoever owned the tree may have nested it deeper than there are descriptors: a directory below DEPTH_MAX is moved up

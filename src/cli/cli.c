@@ -36,7 +36,7 @@ int cli_state_dir(struct cli *cli, char **ret, struct error *error)
                 *ret = given[0] == '/' || !getcwd(here, sizeof(here)) ? xstrdup(given) : path_join(here, given);
                 return 0;
         }
-        struct config *config;
+        struct config *config = NULL;
         int r = cli_config(cli, &config, error);
         if (r < 0) {
                 cli_hint(cli, "with --state-dir DIR the lab is found without the configuration");

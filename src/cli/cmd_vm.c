@@ -100,7 +100,7 @@ int run_vm_show(struct cli *cli, _unused_ int argc, char **argv, struct error *e
 static int ask_release(struct cli *cli, const char *name, struct error *error)
 {
         _cleanup_json_ json_t *list = NULL;
-        const json_t *vm;
+        const json_t *vm = NULL;
         int r = api_check_name(name, error);
         if (r == 0)
                 r = confirm_possible(cli, "vm release", error);

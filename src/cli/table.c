@@ -72,7 +72,7 @@ void table_add_json(struct table *table, const json_t *object, const char *key)
 
 size_t table_rows(const struct table *table)
 {
-        return table->n / table->columns;
+        return table->columns ? table->n / table->columns : 0;
 }
 
 static json_t *cell_json(const struct table *table, size_t i)
@@ -132,7 +132,7 @@ void table_print(const struct table *table, bool as_json, FILE *out)
         _cleanup_free_ size_t *widths = xcalloc(table->columns, sizeof(size_t));
         for (size_t i = 0; table->heads && i < table->columns; i++)
                 widths[i] = strlen(table->heads[i]);
-        for (size_t i = 0; i < table->n; i++) {
+        for (size_t i = 0; table->columns && i < table->n; i++) {
                 _cleanup_free_ char *cell = shown(table->cells[i]);
                 widths[i % table->columns] = MAX(widths[i % table->columns], term_columns(cell));
         }

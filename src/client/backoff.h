@@ -10,12 +10,12 @@
 #define BACKOFF_MOST_MS 60000
 #define BACKOFF_OBEYED_MS 600000 /* the longest Retry-After that is believed */
 
-#define BACKOFF_NEAR_MS 5000     /* the most for an allocator on this machine, where few wait and nothing is far */
+#define BACKOFF_NEAR_MS 5000 /* the most for an allocator on this machine, where few wait and nothing is far */
 
 struct backoff {
         int64_t most_ms; /* 0: BACKOFF_MOST_MS */
-        unsigned tries; /* failures in a row */
-        char *told;     /* the sentence logged last: the same one is not logged twice */
+        unsigned tries;  /* failures in a row */
+        char *told;      /* the sentence logged last: the same one is not logged twice */
 };
 
 /* Counts a failure. `retry_after_ms`: what the server asked for, or -1. */

@@ -37,8 +37,7 @@ struct subscribe {
 static int ask(struct task *t);
 static int host(struct task *t);
 
-/* --- memory --------------------------------------------------------------------------------------------------------
- */
+/* --- memory ------------------------------------------------------------------------------------------------------- */
 
 static void name_of(const struct assignment *a, char out[STATE_HOSTED_SIZE])
 {
@@ -80,8 +79,7 @@ static int carried_out(struct task *t)
         return ask(t);
 }
 
-/* --- the program of on_assigned ------------------------------------------------------------------------------------
- */
+/* --- the program of on_assigned ----------------------------------------------------------------------------------- */
 
 static void say_line(void *userdata, const char *line, size_t len)
 {
@@ -128,8 +126,7 @@ static int program(struct task *t)
         return carried_out(t);
 }
 
-/* --- start-host ----------------------------------------------------------------------------------------------------
- */
+/* --- start-host --------------------------------------------------------------------------------------------------- */
 
 static int hosted(struct task *t)
 {
@@ -170,8 +167,7 @@ static int host(struct task *t)
         return hosted(t);
 }
 
-/* --- the allocator -------------------------------------------------------------------------------------------------
- */
+/* --- the allocator ------------------------------------------------------------------------------------------------ */
 
 static int nothing_new(struct task *t, const char *why)
 {

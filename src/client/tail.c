@@ -41,8 +41,7 @@ static ssize_t read_at(int fd, char *data, size_t size, int64_t offset)
         return n;
 }
 
-/* --- which file ----------------------------------------------------------------------------------------------------
- */
+/* --- which file --------------------------------------------------------------------------------------------------- */
 
 /* False when the file has fewer bytes than that. */
 static bool hash_head(int fd, int64_t len, char out[65])
@@ -177,8 +176,7 @@ static bool is_rotated(const struct tail *tail)
         return stat(tail->path, &st) == 0 && S_ISREG(st.st_mode) && !is_ours(tail, &st);
 }
 
-/* --- its lines -----------------------------------------------------------------------------------------------------
- */
+/* --- its lines ---------------------------------------------------------------------------------------------------- */
 
 static void give(struct tail *tail, struct tail_sink *sink, const char *line, size_t len, size_t taken)
 {
@@ -300,8 +298,7 @@ void tail_read(struct tail *tail, struct tail_sink *sink)
         }
 }
 
-/* --- its position --------------------------------------------------------------------------------------------------
- */
+/* --- its position ------------------------------------------------------------------------------------------------- */
 
 json_t *tail_position(const struct tail *tail)
 {

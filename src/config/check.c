@@ -141,14 +141,16 @@ static void check_database(struct checker *c)
 static void check_provider(struct checker *c)
 {
         if (strcmp(c->config->provider.kind, "local") != 0)
-                tell(c, CONFIG_KEY_provider_kind, "provider.kind is %s, which this version does not have yet: write local",
+                tell(c, CONFIG_KEY_provider_kind,
+                     "provider.kind is %s, which this version does not have yet: write local",
                      c->config->provider.kind);
 }
 
 int config_check_allocator(const struct config *config, struct buf *problems)
 {
         static void (*const rules[])(struct checker *) = {check_dns,       check_ssl,     check_startup_script,
-                                                          check_passwords, check_choices, check_database, check_provider};
+                                                          check_passwords, check_choices, check_database,
+                                                          check_provider};
         _cleanup_buf_ struct buf mine = BUF_NULL;
         struct checker c = {.config = config, .problems = &mine, .open = !config_loopback_only(config)};
         for (size_t i = 0; i < ARRAY_SIZE(rules); i++)

@@ -61,8 +61,7 @@ static void cancel_item(struct wait *wait)
         free_item(item);
 }
 
-/* --- the answer ----------------------------------------------------------------------------------------------------
- */
+/* --- the answer --------------------------------------------------------------------------------------------------- */
 
 static void take_rows(struct batch *batch, const PGresult *result, struct error *errors)
 {
@@ -126,8 +125,7 @@ static void on_answer(void *owner, const PGresult *result, struct error *error)
         batch->n_sent = 0;
 }
 
-/* --- sending -------------------------------------------------------------------------------------------------------
- */
+/* --- sending ------------------------------------------------------------------------------------------------------ */
 
 static void take_item(struct batch *batch, json_t *array, struct batch_item *item)
 {
@@ -187,8 +185,7 @@ static void on_turn(struct turn_hook *hook)
                 send_batch(batch);
 }
 
-/* --- the batch -----------------------------------------------------------------------------------------------------
- */
+/* --- the batch ---------------------------------------------------------------------------------------------------- */
 
 struct batch *batch_new(struct loop *loop, const struct batch_kind *kind)
 {

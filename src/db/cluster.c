@@ -62,8 +62,7 @@ char *cluster_version(const char *directory)
         return version;
 }
 
-/* --- role and database ---------------------------------------------------------------------------------------------
- */
+/* --- role and database -------------------------------------------------------------------------------------------- */
 
 static int command(PGconn *pg, const char *what, char *sql, struct error *error)
 {
@@ -110,8 +109,7 @@ static int ensure_contents(struct cluster *cluster, const struct cluster_options
         return r;
 }
 
-/* --- starting ------------------------------------------------------------------------------------------------------
- */
+/* --- starting ----------------------------------------------------------------------------------------------------- */
 
 static int prepare_data(struct cluster *cluster, struct error *error)
 {

@@ -44,8 +44,7 @@ int cluster_find_user(struct cluster *cluster, const char *wanted, struct error 
         return 0;
 }
 
-/* --- directories ---------------------------------------------------------------------------------------------------
- */
+/* --- directories -------------------------------------------------------------------------------------------------- */
 
 int cluster_as_user(const struct cluster *cluster, int (*call)(const struct cluster *cluster, const void *argument),
                     const void *argument)
@@ -132,8 +131,7 @@ int cluster_make_directories(struct cluster *cluster, struct error *error)
         return r < 0 ? r : check_way(cluster, error);
 }
 
-/* --- configuration -------------------------------------------------------------------------------------------------
- */
+/* --- configuration ------------------------------------------------------------------------------------------------ */
 
 static void add_quoted(struct buf *out, const char *text, char quote)
 {
@@ -226,8 +224,7 @@ int cluster_write_conf(struct cluster *cluster, const struct cluster_options *op
         return r < 0 ? r : write_access(cluster, options, error);
 }
 
-/* --- initdb --------------------------------------------------------------------------------------------------------
- */
+/* --- initdb ------------------------------------------------------------------------------------------------------- */
 
 static void take_line(void *userdata, const char *line, bool is_stderr)
 {

@@ -26,8 +26,7 @@
 #define ORPHAN_KILL_MS 15000
 #define LOG_BYTES_MAX (16 << 20)
 
-/* --- finding it ----------------------------------------------------------------------------------------------------
- */
+/* --- finding it --------------------------------------------------------------------------------------------------- */
 
 static bool is_postgres(pid_t pid)
 {
@@ -130,8 +129,7 @@ static void remove_stale_pid(const struct cluster *cluster)
                 log_info("removed a stale %s", lock);
 }
 
-/* --- starting it ---------------------------------------------------------------------------------------------------
- */
+/* --- starting it -------------------------------------------------------------------------------------------------- */
 
 static int open_log(const struct cluster *cluster, struct error *error)
 {
@@ -246,8 +244,7 @@ int cluster_launch(struct cluster *cluster, struct error *error)
         }
 }
 
-/* --- stopping it ---------------------------------------------------------------------------------------------------
- */
+/* --- stopping it -------------------------------------------------------------------------------------------------- */
 
 static bool wait_end(struct cluster *cluster, int64_t patience_ms)
 {

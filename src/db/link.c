@@ -121,7 +121,11 @@ void db_link_flush(struct db_link *link)
         int r = PQflush(link->pg);
         if (r >= 0)
                 r = watch_socket(link, UV_READABLE | (r > 0 ? UV_WRITABLE : 0));
-        if (r < 0)
+        if (r >= 0)
+                return;
+        if (link->state == LINK_UP)
+                link->class->input(link); /* the server's last words may have come before */
+        if (link->state == LINK_UP || link->state == LINK_SETTING_UP)
                 fail_with_words(link, "the connection broke");
 }
 

@@ -31,8 +31,7 @@ struct db_listener {
         struct list buckets[BUCKETS];
 };
 
-/* --- watches -------------------------------------------------------------------------------------------------------
- */
+/* --- watches ------------------------------------------------------------------------------------------------------ */
 
 static struct list *bucket_of(struct db_listener *listener, const char *key)
 {
@@ -106,8 +105,7 @@ static void cancel(struct wait *wait)
         list_remove(&container_of(wait, struct watch, wait)->timed);
 }
 
-/* --- deadlines -----------------------------------------------------------------------------------------------------
- */
+/* --- deadlines ---------------------------------------------------------------------------------------------------- */
 
 static void on_deadline(uv_timer_t *handle);
 
@@ -163,8 +161,7 @@ int watch_await_named(struct task *t, struct watch *watch, int64_t timeout_ms, t
         return 0;
 }
 
-/* --- the connection ------------------------------------------------------------------------------------------------
- */
+/* --- the connection ----------------------------------------------------------------------------------------------- */
 
 static int on_up(struct db_link *link)
 {

@@ -59,8 +59,7 @@ struct db_request {
 
 static const struct db_statement forget_statement = {.name = "deallocate all", .sql = "deallocate all"};
 
-/* --- requests ------------------------------------------------------------------------------------------------------
- */
+/* --- requests ----------------------------------------------------------------------------------------------------- */
 
 static void list_prepend(struct list *head, struct list *link)
 {
@@ -126,8 +125,7 @@ void db_request_abandon(struct db_request *request)
                 free_request(request);
 }
 
-/* --- sending -------------------------------------------------------------------------------------------------------
- */
+/* --- sending ------------------------------------------------------------------------------------------------------ */
 
 static bool sync_pipeline(PGconn *pg)
 {
@@ -137,6 +135,8 @@ static bool sync_pipeline(PGconn *pg)
         return PQpipelineSync(pg);
 #endif
 }
+
+static void on_input(struct db_link *link);
 
 static void enlist(struct connection *c, struct db_request *request)
 {
@@ -167,7 +167,10 @@ static void send_request(struct connection *c, struct db_request *request)
 {
         enlist(c, request);
         request->attempts++;
-        if (!send_parts(c, request)) {
+        if (send_parts(c, request))
+                return;
+        on_input(c->link); /* the server's last words may have come before */
+        if (c->link->state == LINK_UP) {
                 _cleanup_free_ char *words = db_trouble(c->link->pg);
                 db_link_drop(c->link, "%s", words);
         }
@@ -231,8 +234,7 @@ static void on_turn(struct turn_hook *hook)
         db_pool_dispatch(container_of(hook, struct db_pool, hook));
 }
 
-/* --- answers -------------------------------------------------------------------------------------------------------
- */
+/* --- answers ------------------------------------------------------------------------------------------------------ */
 
 /* Takes the request from its connection; it is in no queue then. */
 static void leave(struct connection *c, struct db_request *request)
@@ -356,8 +358,7 @@ static void on_down(struct db_link *link)
 
 static const struct db_link_class link_class = {.up = on_up, .input = on_input, .down = on_down};
 
-/* --- time ----------------------------------------------------------------------------------------------------------
- */
+/* --- time --------------------------------------------------------------------------------------------------------- */
 
 static void expire(struct db_pool *pool, struct db_request *request)
 {
@@ -387,8 +388,7 @@ static void on_tick(uv_timer_t *timer)
         }
 }
 
-/* --- the pool ------------------------------------------------------------------------------------------------------
- */
+/* --- the pool ----------------------------------------------------------------------------------------------------- */
 
 bool db_pool_ready(const struct db_pool *pool)
 {

@@ -98,8 +98,8 @@ bool db_says_again(const struct db_statement *statement, const char *sqlstate)
 
 bool db_says_gone(const char *sqlstate)
 {
-        return str_starts(sqlstate, "08") || str_eq(sqlstate, "57P01") || str_eq(sqlstate, "57P02") ||
-               str_eq(sqlstate, "57P03") || str_eq(sqlstate, "57P05") ||
+        return (str_starts(sqlstate, "08") && !str_eq(sqlstate, "08P01")) || str_eq(sqlstate, "57P01") ||
+               str_eq(sqlstate, "57P02") || str_eq(sqlstate, "57P03") || str_eq(sqlstate, "57P05") ||
                str_eq(sqlstate, "25006"); /* it became a read-only replica: another host is the one now */
 }
 
@@ -118,6 +118,7 @@ static int code_of(const char *sqlstate)
                 {"57014", -ETIMEDOUT}, /* statement_timeout */
                 {"55P03", -ETIMEDOUT}, /* lock_timeout */
                 {"22", -EINVAL},       /* a value that the type does not take */
+                {"08P01", -EPROTO},    /* parameters that do not fit the statement */
                 {"08", -ENOTCONN},     {"57P", -ENOTCONN}, {"53300", -ENOTCONN}, {"25006", -ENOTCONN},
         };
         for (size_t i = 0; i < ARRAY_SIZE(codes); i++)
@@ -191,10 +192,11 @@ PGconn *db_connect(const char *conninfo, const char *application, bool start)
 {
         /* What stands before "dbname" gives way to the connection string, what stands behind does not. */
         const char *const settings[][2] = {
-                {"connect_timeout", "10"},      {"keepalives_idle", "15"},    {"keepalives_interval", "5"},
-                {"keepalives_count", "3"},      {"tcp_user_timeout", "20000"}, {"target_session_attrs", "read-write"},
-                {"dbname", conninfo},           {"application_name", application}, {"client_encoding", "UTF8"},
-                {NULL, NULL},
+                {"connect_timeout", "10"},     {"keepalives_idle", "15"},
+                {"keepalives_interval", "5"},  {"keepalives_count", "3"},
+                {"tcp_user_timeout", "20000"}, {"target_session_attrs", "read-write"},
+                {"dbname", conninfo},          {"application_name", application},
+                {"client_encoding", "UTF8"},   {NULL, NULL},
         };
         const char *keywords[ARRAY_SIZE(settings)], *values[ARRAY_SIZE(settings)];
         for (size_t i = 0; i < ARRAY_SIZE(settings); i++) {

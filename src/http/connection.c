@@ -144,8 +144,7 @@ struct MHD_Daemon *daemon_start(struct listener *listener, int fd, unsigned conn
                                 MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
 }
 
-/* --- clients that leave while they are suspended -------------------------------------------------------------------
- */
+/* --- clients that leave while they are suspended ------------------------------------------------------------------ */
 
 void hangup_watch(struct request *req)
 {

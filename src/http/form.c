@@ -60,8 +60,7 @@ static int add_field(struct form *form, const struct buf *name, const struct buf
         return 0;
 }
 
-/* --- application/x-www-form-urlencoded -----------------------------------------------------------------------------
- */
+/* --- application/x-www-form-urlencoded ---------------------------------------------------------------------------- */
 
 static int add_pair(struct form *form, const char *pair, size_t len, struct error *error)
 {
@@ -92,8 +91,7 @@ static int parse_urlencoded(struct form *form, const char *body, size_t len, str
         return 0;
 }
 
-/* --- multipart/form-data -------------------------------------------------------------------------------------------
- */
+/* --- multipart/form-data ------------------------------------------------------------------------------------------ */
 
 static const char *skip_blanks(const char *at)
 {
@@ -213,8 +211,7 @@ static int parse_multipart(struct form *form, const char *content_type, const ch
         }
 }
 
-/* --- either --------------------------------------------------------------------------------------------------------
- */
+/* --- either ------------------------------------------------------------------------------------------------------- */
 
 int form_parse(const char *content_type, const char *body, size_t len, struct form **ret, struct error *error)
 {

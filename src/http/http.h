@@ -131,8 +131,7 @@ int reply_redirect(struct task *t, const char *location);                       
 int reply_text(struct task *t, unsigned status, const char *content_type, const char *text, size_t len); /* copies */
 int reply_close(struct task *t); /* cut the connection without an answer */
 
-/* --- a long answer -------------------------------------------------------------------------------------------------
- */
+/* --- a long answer ------------------------------------------------------------------------------------------------ */
 
 /*
  * stream_begin() sends status and headers; the task goes on with its waits and puts more until it ends with

@@ -150,8 +150,7 @@ static inline struct request *request_of(const struct task *t)
         return container_of(t, struct request, task);
 }
 
-/* --- uri.c, router.c -----------------------------------------------------------------------------------------------
- */
+/* --- uri.c, router.c ---------------------------------------------------------------------------------------------- */
 
 /* Splits and decodes a raw path. -EINVAL when a segment is hostile. */
 int segments_split(const char *path, struct segments *segments);
@@ -172,8 +171,7 @@ const char *router_argument(const struct router *router, const struct http_route
 /* What an unknown path is answered with: as the first route that begins alike. */
 enum http_default router_default(const struct router *router, const struct segments *segments);
 
-/* --- request.c, head.c, body.c --------------------------------------------------------------------------------------
- */
+/* --- request.c, head.c, body.c ------------------------------------------------------------------------------------ */
 
 struct request *request_new(struct connection *connection, struct MHD_Connection *mhd, const char *target);
 /* The head is there: checks framing, routes. With `closing` set afterwards there is an answer already. */
@@ -194,14 +192,12 @@ void request_refuse(struct request *req, unsigned status, const char *code, cons
 /* The client's address behind trusted proxies; owned by the request. */
 const char *address_of(struct request *req);
 
-/* --- accept.c -------------------------------------------------------------------------------------------------------
- */
+/* --- accept.c ----------------------------------------------------------------------------------------------------- */
 
 /* The weight, in thousandths, that an Accept-like header gives to exactly this name; 0 when it does not name it. */
 unsigned accept_weight(const char *header, const char *name);
 
-/* --- reply.c, asset.c -----------------------------------------------------------------------------------------------
- */
+/* --- reply.c, asset.c --------------------------------------------------------------------------------------------- */
 
 void answer_error(struct request *req, unsigned status, const char *code, const char *sentence);
 void answer_body(struct request *req, unsigned status, const char *content_type, struct buf *body); /* takes the body */
@@ -214,22 +210,19 @@ bool page_render(struct request *req, const char *template_name, json_t *model, 
 const struct http_asset *asset_find(const struct http_server *server, const char *path);
 void asset_answer(struct request *req);
 
-/* --- stream.c -------------------------------------------------------------------------------------------------------
- */
+/* --- stream.c ----------------------------------------------------------------------------------------------------- */
 
 void stream_free(struct stream *stream);
 /* From reply.c: the body is the stream's last. */
 void stream_finish(struct request *req, const void *data, size_t len);
 void stream_settle(struct stream *stream);
 
-/* --- server.c -------------------------------------------------------------------------------------------------------
- */
+/* --- server.c ----------------------------------------------------------------------------------------------------- */
 
 void server_resume(struct request *req); /* at the end of this turn */
 void server_tick_on(struct http_server *server);
 
-/* --- connection.c ---------------------------------------------------------------------------------------------------
- */
+/* --- connection.c ------------------------------------------------------------------------------------------------- */
 
 struct MHD_Daemon *daemon_start(struct listener *listener, int fd, unsigned connections_max);
 void hangup_watch(struct request *req);

@@ -85,8 +85,7 @@ void answer_body(struct request *req, unsigned status, const char *content_type,
         answer_ready(req, response, status);
 }
 
-/* --- pages ---------------------------------------------------------------------------------------------------------
- */
+/* --- pages -------------------------------------------------------------------------------------------------------- */
 
 bool page_render(struct request *req, const char *template_name, json_t *model, struct buf *out)
 {
@@ -153,8 +152,7 @@ void answer_error(struct request *req, unsigned status, const char *code, const 
                 error_page(req, status, code, buf_str(&clean));
 }
 
-/* --- what a handler says -------------------------------------------------------------------------------------------
- */
+/* --- what a handler says ------------------------------------------------------------------------------------------ */
 
 static bool is_answered(struct task *t)
 {

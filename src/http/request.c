@@ -15,8 +15,7 @@
 
 #define LOGGED_PATH_MAX 512
 
-/* --- the task ------------------------------------------------------------------------------------------------------
- */
+/* --- the task ----------------------------------------------------------------------------------------------------- */
 
 static void release(struct request *req)
 {
@@ -72,8 +71,7 @@ static void on_fail(struct task *t, int code)
 
 static const struct task_class request_class = {.name = "request", .fail = on_fail, .finished = on_finished};
 
-/* --- its life ------------------------------------------------------------------------------------------------------
- */
+/* --- its life ----------------------------------------------------------------------------------------------------- */
 
 /* The absolute form of a target (RFC 9112, 3.2.2) means the path behind its host. */
 static const char *path_of(const char *target)
@@ -185,8 +183,7 @@ void request_completed(struct request *req, bool whole)
                 release(req);
 }
 
-/* --- what a handler asks -------------------------------------------------------------------------------------------
- */
+/* --- what a handler asks ------------------------------------------------------------------------------------------ */
 
 const struct http_route *request_route(struct task *t)
 {

@@ -31,8 +31,7 @@ static void close_handle(void *handle)
                 uv_close(handle, free_handle);
 }
 
-/* --- the end of a turn ---------------------------------------------------------------------------------------------
- */
+/* --- the end of a turn -------------------------------------------------------------------------------------------- */
 
 void server_resume(struct request *req)
 {
@@ -114,8 +113,7 @@ static void on_turn(struct turn_hook *hook)
         check_drained(server);
 }
 
-/* --- the tick ------------------------------------------------------------------------------------------------------
- */
+/* --- the tick ----------------------------------------------------------------------------------------------------- */
 
 static void look_at_request(struct request *req, int64_t now)
 {
@@ -173,8 +171,7 @@ void server_tick_on(struct http_server *server)
         uv_timer_start(server->tick, on_tick, TICK_MS, TICK_MS);
 }
 
-/* --- beginning -----------------------------------------------------------------------------------------------------
- */
+/* --- beginning ---------------------------------------------------------------------------------------------------- */
 
 static void on_hangup_poll(uv_poll_t *poll, int status, int events _unused_)
 {
@@ -291,8 +288,7 @@ int http_server_listen(struct http_server *server, int fd, enum http_listener_ki
         return 0;
 }
 
-/* --- ending --------------------------------------------------------------------------------------------------------
- */
+/* --- ending ------------------------------------------------------------------------------------------------------- */
 
 static void stop_listening(struct listener *listener)
 {

@@ -27,8 +27,7 @@ void stream_free(struct stream *stream)
         free(stream);
 }
 
-/* --- out -----------------------------------------------------------------------------------------------------------
- */
+/* --- out ---------------------------------------------------------------------------------------------------------- */
 
 static void drop_taken(struct stream *stream)
 {
@@ -79,8 +78,7 @@ static ssize_t on_read(void *cls, uint64_t position _unused_, char *out, size_t 
         return (ssize_t)len;
 }
 
-/* --- in ------------------------------------------------------------------------------------------------------------
- */
+/* --- in ----------------------------------------------------------------------------------------------------------- */
 
 /* libmicrohttpd would send the end of a chunked body to HEAD too; and there the task ends with the head of the answer.
  */
@@ -185,8 +183,7 @@ size_t stream_pending(const struct task *t)
         return stream ? pending(stream) : 0;
 }
 
-/* --- waiting and ending --------------------------------------------------------------------------------------------
- */
+/* --- waiting and ending ------------------------------------------------------------------------------------------- */
 
 static void cancel_wait(struct wait *wait)
 {

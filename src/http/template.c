@@ -59,8 +59,7 @@ static int trouble(struct render *r, const char *at, const char *what)
         return error_set(r->error, -EINVAL, "template %s, line %d: %s", r->current->name, line, what);
 }
 
-/* --- tags ----------------------------------------------------------------------------------------------------------
- */
+/* --- tags --------------------------------------------------------------------------------------------------------- */
 
 static const char *find(const char *from, const char *end, const char *what)
 {
@@ -84,7 +83,7 @@ static int read_name(struct render *r, struct tag *tag, const char *from, const 
 /* 1: a tag; 0: none is left. */
 static int next_tag(struct render *r, const char *from, const char *end, struct tag *tag)
 {
-        tag->begin = from < end ? find(from, end, "{{") : NULL;
+        tag->begin = from && from < end ? find(from, end, "{{") : NULL;
         if (!tag->begin)
                 return 0;
         if (++r->tags > TAGS_MAX)
@@ -144,8 +143,7 @@ static int find_close(struct render *r, const struct tag *open, const char *end,
         return trouble(r, open->begin, "a section is not closed");
 }
 
-/* --- the model -----------------------------------------------------------------------------------------------------
- */
+/* --- the model ---------------------------------------------------------------------------------------------------- */
 
 static json_t *look_up(const struct render *r, const char *name)
 {
@@ -199,8 +197,7 @@ static void put_value(struct render *r, const json_t *value, bool raw)
                 html_escape(text, len, r->out);
 }
 
-/* --- rendering -----------------------------------------------------------------------------------------------------
- */
+/* --- rendering ---------------------------------------------------------------------------------------------------- */
 
 static int render_text(struct render *r, const char *from, const char *end);
 

@@ -12,17 +12,17 @@ struct config;
 
 /* Where a provider's words go. Every call may be made from the runner's one thread only. */
 struct provider_sink {
-        void (*line)(void *userdata, const char *text);              /* one line of output for the operation */
+        void (*line)(void *userdata, const char *text); /* one line of output for the operation */
         void (*progress)(void *userdata, int done, int total);
         /* A machine exists now: `seconds` it took, real times of start and end. */
         void (*created)(void *userdata, const char *hostname, double started, double ended);
-        bool (*cancelled)(void *userdata);                           /* asked between steps */
+        bool (*cancelled)(void *userdata); /* asked between steps */
         void *userdata;
 };
 
-struct provider_order {         /* a machine to make */
+struct provider_order { /* a machine to make */
         const char *hostname;
-        const char *token;      /* its own secret; the provider keeps it where only root and that VM can read it */
+        const char *token; /* its own secret; the provider keeps it where only root and that VM can read it */
 };
 
 enum provider_state { PROVIDER_RUNNING, PROVIDER_STOPPED, PROVIDER_BROKEN };
@@ -30,7 +30,7 @@ enum provider_state { PROVIDER_RUNNING, PROVIDER_STOPPED, PROVIDER_BROKEN };
 struct provider_vm {
         char *hostname;
         enum provider_state state;
-        char *address;          /* may be NULL */
+        char *address; /* may be NULL */
 };
 
 struct provider_vms {
@@ -39,7 +39,7 @@ struct provider_vms {
 };
 void provider_vms_clear(struct provider_vms *vms);
 
-struct provider;                /* a provider's own */
+struct provider; /* a provider's own */
 
 struct provider_ops {
         const char *name;
@@ -50,17 +50,18 @@ struct provider_ops {
          * `detail` (may be NULL) gets one line a limit or isolation in force ("memory limit: cgroup v1"). */
         int (*check)(struct provider *provider, char **ret_code, char **ret_hint, char ***ret_detail);
         /* Makes the machines; those that exist stay when another fails: the sentence counts them. */
-        int (*launch)(struct provider *provider, const struct provider_order *orders, size_t n, const struct provider_sink *sink,
-                      struct error *error);
+        int (*launch)(struct provider *provider, const struct provider_order *orders, size_t n,
+                      const struct provider_sink *sink, struct error *error);
         int (*list)(struct provider *provider, struct provider_vms *ret, struct error *error);
         int (*destroy_all)(struct provider *provider, const struct provider_sink *sink, struct error *error);
         /* Starts one that is stopped again, from its files. */
-        int (*start)(struct provider *provider, const char *hostname, const struct provider_sink *sink, struct error *error);
-        /* A fresh machine of the same name for the next seat: nothing of the old participant is left. `token` is new. */
-        int (*reset)(struct provider *provider, const char *hostname, const char *token, const struct provider_sink *sink,
+        int (*start)(struct provider *provider, const char *hostname, const struct provider_sink *sink,
                      struct error *error);
+        /* A fresh machine of the same name for the next seat: nothing of the old participant is left. `token` is new. */
+        int (*reset)(struct provider *provider, const char *hostname, const char *token,
+                     const struct provider_sink *sink, struct error *error);
         /* Runs a command inside, attached to our standard streams, as the participant (or as the VM's root). Gives the exit
          * status. argv NULL: a login shell. */
-        int (*exec)(struct provider *provider, const char *hostname, bool as_root, const char *const *argv, int *ret_status,
-                    struct error *error);
+        int (*exec)(struct provider *provider, const char *hostname, bool as_root, const char *const *argv,
+                    int *ret_status, struct error *error);
 };

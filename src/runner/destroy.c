@@ -9,9 +9,10 @@ static void tell_rows(struct runner *runner, const json_t *rows)
 {
         size_t index;
         json_t *row;
-        json_array_foreach(rows, index, row)
+        json_array_foreach (rows, index, row)
                 if (!json_is_true(json_object_get(row, "launched")))
-                        runner_say(runner, "%s: not launched here: only the row was removed", json_get_string(row, "hostname"));
+                        runner_say(runner, "%s: not launched here: only the row was removed",
+                                   json_get_string(row, "hostname"));
 }
 
 int work_destroy(struct runner *runner, json_t **ret_result, struct error *error)

@@ -19,8 +19,8 @@ int run_check(struct runner *runner)
         json_t *lines = json_array();
         for (size_t i = 0; detail && detail[i]; i++)
                 json_array_append_new(lines, json_string(detail[i]));
-        _cleanup_json_ json_t *answer = json_pack("{s:s, s:s, s:s?, s:o}", "name", runner->ops->name, "code", code, "hint", hint,
-                                                  "detail", lines);
+        _cleanup_json_ json_t *answer = json_pack("{s:s, s:s, s:s?, s:o}", "name", runner->ops->name, "code", code,
+                                                  "hint", hint, "detail", lines);
         _cleanup_free_ char *text = json_text(answer);
         puts(text);
         return r < 0 ? 1 : 0;

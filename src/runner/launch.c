@@ -36,7 +36,7 @@ static bool holds_name(const json_t *rows, const struct provider_vms *vms, const
 {
         size_t index;
         json_t *row;
-        json_array_foreach(rows, index, row)
+        json_array_foreach (rows, index, row)
                 if (str_eq(json_get_string(row, "hostname"), name))
                         return true;
         for (size_t i = 0; i < vms->n; i++)
@@ -46,7 +46,8 @@ static bool holds_name(const json_t *rows, const struct provider_vms *vms, const
 }
 
 /* The N smallest numbers that neither a row nor a machine has. */
-static void choose_names(struct runner *runner, const json_t *rows, const struct provider_vms *vms, size_t n, struct launch *launch)
+static void choose_names(struct runner *runner, const json_t *rows, const struct provider_vms *vms, size_t n,
+                         struct launch *launch)
 {
         _cleanup_free_ char *environment = config_environment(runner->config);
         launch->machines = xcalloc(n + 1, sizeof *launch->machines);
@@ -68,8 +69,8 @@ static int find_names(struct runner *runner, size_t n, struct launch *launch, st
                 r = runner->ops->list(runner->provider, &vms, error);
         size_t total = MAX(json_array_size(rows.array), vms.n) + n;
         if (r == 0 && total > (size_t)runner->config->provider.vms_max)
-                r = error_set(error, -EINVAL, "%zu more would make %zu VMs; the limit is %lld (provider.vms_max)", n, total,
-                              (long long)runner->config->provider.vms_max);
+                r = error_set(error, -EINVAL, "%zu more would make %zu VMs; the limit is %lld (provider.vms_max)", n,
+                              total, (long long)runner->config->provider.vms_max);
         if (r == 0)
                 choose_names(runner, rows.array, &vms, n, launch);
         provider_vms_clear(&vms);
@@ -89,7 +90,8 @@ static int write_rows(struct runner *runner, struct launch *launch, struct error
                 if (r < 0)
                         return error_wrap(error, "cannot write the row of %s", machine->hostname);
                 if (!made.yes)
-                        return error_set(error, -EEXIST, "a VM called %s has come by its own word meanwhile; launch again",
+                        return error_set(error, -EEXIST,
+                                         "a VM called %s has come by its own word meanwhile; launch again",
                                          machine->hostname);
         }
         return 0;
@@ -109,7 +111,8 @@ static int make_machines(struct runner *runner, struct launch *launch, struct er
         struct provider_sink sink = runner_sink(runner);
         struct provider_order *orders = xcalloc(launch->n, sizeof *orders);
         for (size_t i = 0; i < launch->n; i++)
-                orders[i] = (struct provider_order){.hostname = launch->machines[i].hostname, .token = launch->machines[i].token};
+                orders[i] = (struct provider_order){.hostname = launch->machines[i].hostname,
+                                                    .token = launch->machines[i].token};
         runner->work = launch;
         runner->created = machine_made;
         int r = runner->ops->launch(runner->provider, orders, launch->n, &sink, error);
@@ -139,7 +142,8 @@ int work_launch(struct runner *runner, const json_t *arguments, json_t **ret_res
                 return error_set(error, -EINVAL, "%lld is no number of VMs to launch", (long long)n);
         runner->total = (int)n;
         runner->progress_due = true;
-        runner_say(runner, "Launching %lld client VM%s by the provider %s.", (long long)n, n == 1 ? "" : "s", runner->ops->name);
+        runner_say(runner, "Launching %lld client VM%s by the provider %s.", (long long)n, n == 1 ? "" : "s",
+                   runner->ops->name);
         int r = find_names(runner, (size_t)n, &launch, error);
         if (r == 0)
                 r = write_rows(runner, &launch, error);
@@ -147,7 +151,8 @@ int work_launch(struct runner *runner, const json_t *arguments, json_t **ret_res
                 r = make_machines(runner, &launch, error);
         json_t *made = forget_unmade(runner, &launch);
         if (r == 0)
-                runner_say(runner, "%zu client VM%s made; they report in while they boot.", launch.n, launch.n == 1 ? " is" : "s are");
+                runner_say(runner, "%zu client VM%s made; they report in while they boot.", launch.n,
+                           launch.n == 1 ? " is" : "s are");
         *ret_result = json_pack("{s:o}", "vms", made);
         return r;
 }

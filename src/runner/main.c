@@ -30,9 +30,10 @@ static int parse(struct arguments *args, int *argc, char **argv, struct error *e
         const struct opt options[] = {
                 {"config", 'c', OPT_STRING, "FILE", "The allocator's configuration.", &args->config},
                 {"state-dir", 's', OPT_STRING, "DIR", "The lab's state directory.", &args->state_dir},
-                {"set", 0, OPT_STRINGS, "SECTION.KEY=VALUE", "Sets one key of the configuration; may be repeated.", &args->sets},
-                {"handover", 0, OPT_STRING, "FD", "Read configuration and database from this descriptor (the allocator does this).",
-                 &args->handover},
+                {"set", 0, OPT_STRINGS, "SECTION.KEY=VALUE", "Sets one key of the configuration; may be repeated.",
+                 &args->sets},
+                {"handover", 0, OPT_STRING, "FD",
+                 "Read configuration and database from this descriptor (the allocator does this).", &args->handover},
                 {"root", 0, OPT_FLAG, NULL, "Enter the VM as its root, not as the participant.", &args->as_root},
                 {0}};
         static const struct verb verbs[] = {
@@ -43,14 +44,15 @@ static int parse(struct arguments *args, int *argc, char **argv, struct error *e
                 {"vm shell", "NAME", "Opens a shell in a VM.", NULL},
                 {0}};
         static const char *const synopses[] = {"[OPTION...] VERB [ARGUMENT...]", NULL};
-        const struct usage usage = {.program = "lablink-runner",
-                                    .summary = "does the work on LabLink's client VMs",
-                                    .synopses = synopses,
-                                    .description = "Started by lablink-allocator and by lablink; it outlives both until its work is done.",
-                                    .options = options,
-                                    .verbs = verbs,
-                                    .exits = "Exit status: 0 done, 1 failed, 2 wrong command line or configuration, 75 another runner "
-                                             "works; vm exec and vm shell: the command's own, 126 or 127 when it could not be run."};
+        const struct usage usage = {
+                .program = "lablink-runner",
+                .summary = "does the work on LabLink's client VMs",
+                .synopses = synopses,
+                .description = "Started by lablink-allocator and by lablink; it outlives both until its work is done.",
+                .options = options,
+                .verbs = verbs,
+                .exits = "Exit status: 0 done, 1 failed, 2 wrong command line or configuration, 75 another runner "
+                         "works; vm exec and vm shell: the command's own, 126 or 127 when it could not be run."};
         return usage_parse(&usage, options, false, argc, argv, error);
 }
 
@@ -107,8 +109,9 @@ static int dispatch(struct runner *runner, const struct arguments *args, int arg
                 return run_exec(runner, argv[3], args->as_root, (const char *const *)argv + 4);
         if (argc == 4 && str_eq(verb, "vm") && str_eq(argv[2], "shell"))
                 return run_exec(runner, argv[3], args->as_root, NULL);
-        fprintf(stderr, "lablink-runner: say what to do: operation, reconcile (both with --handover), check, vm exec or vm shell; "
-                        "--help tells more\n");
+        fprintf(stderr,
+                "lablink-runner: say what to do: operation, reconcile (both with --handover), check, vm exec or vm shell; "
+                "--help tells more\n");
         return EXIT_USAGE;
 }
 
@@ -138,9 +141,9 @@ int main(int argc, char **argv)
                 status = 0;
         if (r == 0)
                 r = args.handover ? load_handover(&runner, args.handover, &error) : load_file(&runner, &args, &error);
-        if (r == 0)
+        if (r == 0 && runner.config)
                 r = choose_provider(&runner, &error);
-        if (r == 0) {
+        if (r == 0 && runner.config) {
                 runner.state_dir = config_state_dir(runner.config);
                 status = dispatch(&runner, &args, argc, argv);
         } else if (r < 0) {

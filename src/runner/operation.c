@@ -25,12 +25,13 @@ int operation_finish(struct runner *runner, int r, json_t *result, struct error 
         runner_flush(runner, END_PATIENCE_MS);
         _cleanup_free_ char *text = result ? json_text(result) : NULL;
         json_decref(result);
-        int ended = runner_db(runner,
-                              operation_end(runner->operation, runner->epoch, state, r < 0 ? error_text(error) : NULL, text, &ours),
-                              END_PATIENCE_MS, &trouble);
+        int ended = runner_db(
+                runner,
+                operation_end(runner->operation, runner->epoch, state, r < 0 ? error_text(error) : NULL, text, &ours),
+                END_PATIENCE_MS, &trouble);
         if (ended < 0)
-                log_error("operation %lld ended as %s, which could not be written: %s", (long long)runner->operation, state,
-                          error_text(&trouble));
+                log_error("operation %lld ended as %s, which could not be written: %s", (long long)runner->operation,
+                          state, error_text(&trouble));
         runner->operation = 0;
         return ended;
 }

@@ -18,9 +18,9 @@
 enum task_kind { NOTHING, START, RESET, FINISH };
 
 struct differences {
-        json_t *rows;              /* of vm_inventory */
+        json_t *rows; /* of vm_inventory */
         struct provider_vms vms;
-        json_t *orphans;           /* names of machines without a row */
+        json_t *orphans; /* names of machines without a row */
         size_t to_start, to_reset, to_finish;
 };
 
@@ -40,7 +40,7 @@ static const json_t *find_row(const struct differences *d, const char *hostname)
 {
         size_t index;
         json_t *row;
-        json_array_foreach(d->rows, index, row)
+        json_array_foreach (d->rows, index, row)
                 if (str_eq(json_get_string(row, "hostname"), hostname))
                         return row;
         return NULL;
@@ -75,8 +75,8 @@ static int note_provider(struct runner *runner, const struct differences *d, str
         json_t *lines = json_array();
         for (size_t i = 0; detail && detail[i]; i++)
                 json_array_append_new(lines, json_string(detail[i]));
-        _cleanup_json_ json_t *value = json_pack("{s:s, s:s, s:s?, s:o, s:O}", "name", runner->ops->name, "code", code, "hint",
-                                                 hint, "detail", lines, "orphans", d->orphans);
+        _cleanup_json_ json_t *value = json_pack("{s:s, s:s, s:s?, s:o, s:O}", "name", runner->ops->name, "code", code,
+                                                 "hint", hint, "detail", lines, "orphans", d->orphans);
         _cleanup_free_ char *text = json_text(value);
         return runner_db(runner, setting_put("provider", text), PATIENCE_MS, error);
 }
@@ -109,7 +109,7 @@ static int mend_rows(struct runner *runner, const struct differences *d, struct 
         size_t index;
         json_t *row;
         int r = 0;
-        json_array_foreach(d->rows, index, row) {
+        json_array_foreach (d->rows, index, row) {
                 const char *hostname = json_get_string(row, "hostname");
                 if (r < 0 || !is_true(row, "launched") || has_machine(d, hostname))
                         continue;
@@ -118,7 +118,8 @@ static int mend_rows(struct runner *runner, const struct differences *d, struct 
                                 log_warning("the machine of %s has gone", hostname);
                         r = runner_db(runner, vm_missing(hostname), PATIENCE_MS, error);
                 } else {
-                        log_info("%s was named by a launch that was cut off before it was made: its row goes", hostname);
+                        log_info("%s was named by a launch that was cut off before it was made: its row goes",
+                                 hostname);
                         r = runner_db(runner, vm_unname(hostname), PATIENCE_MS, error);
                 }
         }
@@ -151,8 +152,8 @@ static int restart(struct runner *runner, const char *hostname, const struct pro
         return r < 0 ? r : runner->ops->start(runner->provider, hostname, sink, error);
 }
 
-static int mend_machine(struct runner *runner, const char *hostname, enum task_kind kind, const struct provider_sink *sink,
-                        struct error *error)
+static int mend_machine(struct runner *runner, const char *hostname, enum task_kind kind,
+                        const struct provider_sink *sink, struct error *error)
 {
         switch (kind) {
         case START:
@@ -201,7 +202,8 @@ static int begin_operation(struct runner *runner, const struct differences *d, b
         _cleanup_free_ char *text = NULL;
         _cleanup_json_ json_t *arguments = json_pack("{s:I, s:I, s:I}", "start", (json_int_t)d->to_start, "reset",
                                                      (json_int_t)d->to_reset, "finish", (json_int_t)d->to_finish);
-        int r = runner_db(runner, operation_create("reconcile", arguments, &text, NULL, "lablink", &made), PATIENCE_MS, error);
+        int r = runner_db(runner, operation_create("reconcile", arguments, &text, NULL, "lablink", &made), PATIENCE_MS,
+                          error);
         bool started = r == 0 && made.outcome == OPERATION_STARTED;
         int64_t id = started ? (int64_t)json_integer_value(json_object_get(made.operation, "id")) : 0;
         json_decref(made.operation);
@@ -235,13 +237,16 @@ static int end_abandoned(struct runner *runner, struct error *error)
         struct vm_list ended = {.array = json_array()};
         size_t index;
         json_t *operation;
-        int r = runner_db(runner,
-                          operation_interrupt("Its runner ended before its work was done. What was made stays; start it again for the rest.",
-                                              QUEUED_FOR_EVER_MS, &ended),
-                          PATIENCE_MS, error);
-        json_array_foreach(ended.array, index, operation)
+        int r = runner_db(
+                runner,
+                operation_interrupt(
+                        "Its runner ended before its work was done. What was made stays; start it again for the rest.",
+                        QUEUED_FOR_EVER_MS, &ended),
+                PATIENCE_MS, error);
+        json_array_foreach (ended.array, index, operation)
                 log_warning("operation %lld (%s) was interrupted: its runner is gone",
-                            (long long)json_integer_value(json_object_get(operation, "id")), json_get_string(operation, "kind"));
+                            (long long)json_integer_value(json_object_get(operation, "id")),
+                            json_get_string(operation, "kind"));
         json_decref(ended.array);
         return r;
 }

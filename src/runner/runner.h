@@ -20,17 +20,17 @@ struct runner {
         const struct provider_ops *ops;
         struct provider *provider;
         struct db *db;
-        int lock_fd;           /* STATE/runner.lock; -1: not held */
-        int64_t operation;     /* 0: none */
+        int lock_fd;       /* STATE/runner.lock; -1: not held */
+        int64_t operation; /* 0: none */
         int64_t epoch;
-        bool lost;             /* another runner has taken over: nothing may be changed any more */
+        bool lost; /* another runner has taken over: nothing may be changed any more */
 
-        json_t *lines;         /* not yet written */
+        json_t *lines; /* not yet written */
         int64_t flushed_ms, retry_ms;
         size_t dropped;
         int done, total;
         bool progress_due, cancelled;
-        void *work;            /* of the operation that is running: receives `created` */
+        void *work; /* of the operation that is running: receives `created` */
         void (*created)(struct runner *runner, const char *hostname, double started, double ended);
 };
 

@@ -21,7 +21,8 @@ static int write_lines(struct runner *runner, int64_t patience_ms, struct error 
         if (json_array_size(runner->lines) == 0)
                 return 0;
         if (runner->dropped) {
-                _cleanup_free_ char *text = xasprintf("(%zu lines were dropped here: the database was away)", runner->dropped);
+                _cleanup_free_ char *text = xasprintf("(%zu lines were dropped here: the database was away)",
+                                                      runner->dropped);
                 json_array_append_new(runner->lines, json_string(text));
         }
         _cleanup_free_ char *text = json_text(runner->lines);
@@ -39,7 +40,8 @@ static int write_progress(struct runner *runner, int64_t patience_ms, struct err
         struct flag_answer ours = {0};
         if (!runner->progress_due)
                 return 0;
-        int r = runner_db(runner, operation_progress(runner->operation, runner->epoch, runner->done, runner->total, &ours),
+        int r = runner_db(runner,
+                          operation_progress(runner->operation, runner->epoch, runner->done, runner->total, &ours),
                           patience_ms, error);
         if (r < 0)
                 return r;

@@ -26,7 +26,8 @@ static json_t *provider_of(const struct admin_state *s)
 {
         if (s->provider.value)
                 return json_incref(s->provider.value);
-        return json_pack("{s:s, s:s, s:s}", "name", "", "code", "not-checked", "hint", "The provider has not been looked at yet.");
+        return json_pack("{s:s, s:s, s:s}", "name", "", "code", "not-checked", "hint",
+                         "The provider has not been looked at yet.");
 }
 
 static int overview_answer(struct task *t)
@@ -35,13 +36,14 @@ static int overview_answer(struct task *t)
         struct web *web = web_of(t);
         bool token = strcmp(web->config->security.client_auth, "token") == 0;
         json_t *counts = s->counts.value;
-        json_t *model = json_pack(
-                "{s:s, s:s?, s:s, s:f, s:O, s:o, s:o, s:s, s:I, s:O?, s:O?, s:s}", "version", LABLINK_VERSION, "user", web_user(t),
-                "public_url", web->public_url, "uptime_seconds", (double)(clock_ms() - web->started_ms) / 1000.0, "counts", counts,
-                "provider", provider_of(s), "operation", s->operation.value ? json_incref(s->operation.value) : json_null(),
-                "client_auth", token ? "token" : "open", "vms_max", (json_int_t)web->config->provider.vms_max, "count",
-                json_object_get(counts, "total"), "assigned", json_object_get(counts, "assigned"), "extension",
-                web->config->machine.extension);
+        json_t *model = json_pack("{s:s, s:s?, s:s, s:f, s:O, s:o, s:o, s:s, s:I, s:O?, s:O?, s:s}", "version",
+                                  LABLINK_VERSION, "user", web_user(t), "public_url", web->public_url, "uptime_seconds",
+                                  (double)(clock_ms() - web->started_ms) / 1000.0, "counts", counts, "provider",
+                                  provider_of(s), "operation",
+                                  s->operation.value ? json_incref(s->operation.value) : json_null(), "client_auth",
+                                  token ? "token" : "open", "vms_max", (json_int_t)web->config->provider.vms_max,
+                                  "count", json_object_get(counts, "total"), "assigned",
+                                  json_object_get(counts, "assigned"), "extension", web->config->machine.extension);
         return reply_view(t, 200, s->template_name, model);
 }
 
@@ -114,7 +116,7 @@ static int instances_answer(struct task *t)
         size_t index;
         json_t *vm;
         if (!request_wants_json(t))
-                json_array_foreach(s->list.array, index, vm)
+                json_array_foreach (s->list.array, index, vm)
                         add_words(vm);
         json_t *model = json_pack("{s:O, s:O}", "instances", s->list.array, "counts", s->counts.value);
         return reply_view(t, 200, "instances", model);
@@ -188,9 +190,11 @@ int release_seat(struct task *t)
         s->list.array = json_array();
         if (!said_yes(t))
                 return reply_error(t, 422, "not-confirmed",
-                                   "Releasing the seat erases the participant's files on %s. Say yes to go on.", s->hostname);
+                                   "Releasing the seat erases the participant's files on %s. Say yes to go on.",
+                                   s->hostname);
         _cleanup_json_ json_t *detail = json_pack("{s:s}", "hostname", s->hostname);
         s->detail = json_text(detail);
-        return db_await(t, audit_add(str_or(web_user(t), "admin"), "release", s->detail, web_request_key(t), &s->first_time),
-                        release_noted);
+        return db_await(
+                t, audit_add(str_or(web_user(t), "admin"), "release", s->detail, web_request_key(t), &s->first_time),
+                release_noted);
 }

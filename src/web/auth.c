@@ -120,12 +120,14 @@ static int check_admin(struct task *t)
         uid_t peer = request_peer_uid(t);
         if (request_listener(t) == HTTP_VM_SOCKET)
                 return reply_error(t, 403, "not-here", "Administration is not offered to VMs.");
-        if ((request_listener(t) == HTTP_ADMIN_SOCKET && (peer == 0 || peer == web->owner)) || login_known(web->login, t)) {
+        if ((request_listener(t) == HTTP_ADMIN_SOCKET && (peer == 0 || peer == web->owner)) ||
+            login_known(web->login, t)) {
                 web_become_admin(t);
                 return http_proceed(t);
         }
         if (request_listener(t) == HTTP_ADMIN_SOCKET)
-                return reply_error(t, 403, "not-the-owner", "Only root and the user who runs the allocator may use this socket.");
+                return reply_error(t, 403, "not-the-owner",
+                                   "Only root and the user who runs the allocator may use this socket.");
         return login_check(t);
 }
 

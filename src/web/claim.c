@@ -36,8 +36,8 @@ static bool access_code_asked(const struct web *web)
 static int home_answer(struct task *t)
 {
         struct claim_state *s = t->state;
-        json_t *model = json_pack("{s:I, s:s?, s:s?, s:s?, s:s?, s:b}", "count", (json_int_t)s->count.count, "message", s->message,
-                                  "message_kind", s->message_kind, "email", s->typed_email, "crd_command",
+        json_t *model = json_pack("{s:I, s:s?, s:s?, s:s?, s:s?, s:b}", "count", (json_int_t)s->count.count, "message",
+                                  s->message, "message_kind", s->message_kind, "email", s->typed_email, "crd_command",
                                   request_field(t, "crd_command"), "access_code_asked", access_code_asked(web_of(t)));
         return reply_view(t, 200, "index", model);
 }
@@ -86,7 +86,8 @@ static int refuse_for(struct task *t, int64_t wait_ms, const char *what)
         char seconds[24];
         snprintf(seconds, sizeof seconds, "%lld", (long long)(wait_ms / 1000 + 1));
         reply_header(t, "Retry-After", seconds);
-        return refuse(t, 429, "too-many-requests", xasprintf("Too many %s. Please wait %s seconds and try again.", what, seconds));
+        return refuse(t, 429, "too-many-requests",
+                      xasprintf("Too many %s. Please wait %s seconds and try again.", what, seconds));
 }
 
 static json_t *notice_of(const struct seat *seat)
@@ -94,7 +95,8 @@ static json_t *notice_of(const struct seat *seat)
         if (strcmp(seat->status, "error") == 0)
                 return json_string("Your machine reported an error. It is still yours; please tell your instructor.");
         if (strcmp(seat->status, "unknown") == 0)
-                return json_string("Your machine has not been heard of for a while. It is still yours; please tell your instructor.");
+                return json_string(
+                        "Your machine has not been heard of for a while. It is still yours; please tell your instructor.");
         if (seat->unhealthy)
                 return json_string("Your machine's GPU is reported as unhealthy. Please tell your instructor.");
         return json_null();
@@ -108,12 +110,13 @@ static int claim_answer(struct task *t)
         if (!s->seat.found && s->seat.more && s->tries++ < CLAIM_TRIES)
                 return sleep_await(t, CLAIM_PAUSE_MS, claim_step);
         if (!s->seat.found)
-                return refuse(t, 503, "no-seat-free", xstrdup("No machine is free at the moment. Please ask your instructor, or try "
-                                                              "again in a minute."));
+                return refuse(t, 503, "no-seat-free",
+                              xstrdup("No machine is free at the moment. Please ask your instructor, or try "
+                                      "again in a minute."));
         watch_fire(t->loop, web_of(t)->config->db.message_channel, s->seat.hostname);
-        json_t *model = json_pack("{s:s, s:s, s:s, s:I, s:b, s:o}", "hostname", s->seat.hostname, "pin", s->seat.pin, "email",
-                                  s->seat.email, "generation", (json_int_t)s->seat.generation, "returning", s->seat.returning,
-                                  "notice", notice_of(&s->seat));
+        json_t *model = json_pack("{s:s, s:s, s:s, s:I, s:b, s:o}", "hostname", s->seat.hostname, "pin", s->seat.pin,
+                                  "email", s->seat.email, "generation", (json_int_t)s->seat.generation, "returning",
+                                  s->seat.returning, "notice", notice_of(&s->seat));
         return reply_view(t, 200, "success", model);
 }
 
@@ -147,7 +150,8 @@ static int check_access_code(struct task *t, int *ret_step)
                 return 0;
         if (given && *given)
                 limiter_count(web->wrong_codes, request_address(t));
-        *ret_step = refuse(t, 403, "access-code", xstrdup("Please enter the access code that your instructor gave you."));
+        *ret_step = refuse(t, 403, "access-code",
+                           xstrdup("Please enter the access code that your instructor gave you."));
         return -EACCES;
 }
 

@@ -25,7 +25,7 @@ struct dashboard {
         char *since;
         struct vm_list changes;
         struct json_answer counts;
-        json_t *previous;        /* rows of the round before, by host name */
+        json_t *previous; /* rows of the round before, by host name */
 };
 
 static void add_event(struct dashboard *d, const char *name, char *data)
@@ -41,7 +41,7 @@ static bool add_changes(struct dashboard *d)
         json_t *now = json_object(), *entry;
         size_t index;
         bool any = false;
-        json_array_foreach(d->changes.array, index, entry) {
+        json_array_foreach (d->changes.array, index, entry) {
                 json_t *row = json_object_get(entry, "row");
                 const char *hostname = json_get_string(row, "hostname");
                 if (!hostname)
@@ -112,7 +112,8 @@ static void round_failed(struct task *t, int code _unused_)
         sleep_await(t, 1000, round_start);
 }
 
-static const struct task_class dashboard_class = {.name = "dashboard", .fail = round_failed, .finished = round_finished};
+static const struct task_class dashboard_class = {
+        .name = "dashboard", .fail = round_failed, .finished = round_finished};
 
 struct dashboard *dashboard_new(struct web *web)
 {

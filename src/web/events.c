@@ -57,7 +57,7 @@ static int events_first(struct task *t)
         request_no_deadline(t);
         stream_begin(t, 200, "text/event-stream");
         stream_puts(t, "retry: 2000\n\n");
-        json_array_foreach(s->list.array, index, vm) {
+        json_array_foreach (s->list.array, index, vm) {
                 _cleanup_free_ char *text = json_text(web_vm_public(vm));
                 stream_event(t, "vm", NULL, text);
         }

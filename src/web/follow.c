@@ -103,7 +103,7 @@ static int follow_lines(struct task *t)
         struct follow_state *s = t->state;
         size_t index, n = json_array_size(s->lines.array);
         json_t *line;
-        json_array_foreach(s->lines.array, index, line)
+        json_array_foreach (s->lines.array, index, line)
                 put_line(t, line);
         put_operation(t);
         if (n == LINES_A_ROUND)
@@ -155,7 +155,9 @@ static int output_answer(struct task *t)
         struct follow_state *s = t->state;
         json_t *last = json_array_get(s->lines.array, json_array_size(s->lines.array) - 1);
         json_int_t number = last ? json_integer_value(json_object_get(last, "line")) : s->after;
-        return reply_json(t, 200, json_pack("{s:O, s:I, s:O}", "lines", s->lines.array, "last", number, "operation", s->operation.value));
+        return reply_json(
+                t, 200,
+                json_pack("{s:O, s:I, s:O}", "lines", s->lines.array, "last", number, "operation", s->operation.value));
 }
 
 static int output_known(struct task *t)

@@ -25,7 +25,8 @@ static json_t *listener_part(struct task *t)
 {
         if (db_listener_ready(t->loop->listener))
                 return part("ready", "");
-        return part("not-connected", "Waiting VMs are told of their seats only when the listening connection stands again.");
+        return part("not-connected",
+                    "Waiting VMs are told of their seats only when the listening connection stands again.");
 }
 
 static int answer(struct task *t, json_t *database, json_t *provider)
@@ -33,8 +34,8 @@ static int answer(struct task *t, json_t *database, json_t *provider)
         bool ready = db_pool_ready(t->loop->db) && db_listener_ready(t->loop->listener);
         if (!ready)
                 reply_header(t, "Retry-After", "2");
-        json_t *model = json_pack("{s:s, s:o, s:o, s:o}", "status", ready ? "ready" : "not-ready", "database", database, "listener",
-                                  listener_part(t), "provider", provider);
+        json_t *model = json_pack("{s:s, s:o, s:o, s:o}", "status", ready ? "ready" : "not-ready", "database", database,
+                                  "listener", listener_part(t), "provider", provider);
         return reply_json(t, ready ? 200 : 503, model);
 }
 
@@ -51,6 +52,8 @@ int health_ready(struct task *t)
 {
         struct ready_state *s = t->state;
         if (!db_pool_ready(t->loop->db))
-                return answer(t, part("not-connected", "No connection to the database; the log of the allocator says why."), part("unknown", ""));
+                return answer(
+                        t, part("not-connected", "No connection to the database; the log of the allocator says why."),
+                        part("unknown", ""));
         return db_await(t, setting_get("provider", &s->provider), ready_answer);
 }

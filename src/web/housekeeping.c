@@ -34,13 +34,14 @@ static int round_waiting(struct task *t)
         struct housekeeping *h = t->state;
         size_t index;
         json_t *operation;
-        json_array_foreach(h->waiting.array, index, operation)
+        json_array_foreach (h->waiting.array, index, operation)
                 web_kick(h->web, (int64_t)json_integer_value(json_object_get(operation, "id")));
         if (clock_ms() >= h->reconcile_at) {
                 h->reconcile_at = clock_ms() + RECONCILE_MS;
                 web_kick(h->web, 0);
         }
-        return db_await(t, logs_expire((double)h->web->config->logs.keep / 1000.0, EXPIRE_LINES, &h->expired), round_end);
+        return db_await(t, logs_expire((double)h->web->config->logs.keep / 1000.0, EXPIRE_LINES, &h->expired),
+                        round_end);
 }
 
 static int round_silence(struct task *t)
@@ -69,7 +70,8 @@ static void round_finished(struct task *t)
         free(h);
 }
 
-static const struct task_class housekeeping_class = {.name = "housekeeping", .fail = round_failed, .finished = round_finished};
+static const struct task_class housekeeping_class = {
+        .name = "housekeeping", .fail = round_failed, .finished = round_finished};
 
 struct task *housekeeping_start(struct web *web)
 {

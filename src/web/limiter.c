@@ -13,7 +13,7 @@
 #define PROBES 16
 
 struct entry {
-        uint64_t key;           /* keyed hash of the text; 0: empty */
+        uint64_t key; /* keyed hash of the text; 0: empty */
         int64_t window_start, blocked_until, last;
         int64_t penalty;
         unsigned count;
@@ -89,7 +89,8 @@ void limiter_count(struct limiter *limiter, const char *key)
                 return;
         entry->penalty = entry->penalty && limiter->penalty_max_ms ? MIN(entry->penalty * 2, limiter->penalty_max_ms)
                                                                    : limiter->window_ms;
-        entry->blocked_until = limiter->penalty_max_ms ? now + entry->penalty : entry->window_start + limiter->window_ms;
+        entry->blocked_until = limiter->penalty_max_ms ? now + entry->penalty
+                                                       : entry->window_start + limiter->window_ms;
         entry->count = 0;
         entry->window_start = entry->blocked_until;
 }

@@ -82,8 +82,8 @@ static void set_cookie(struct login *login, struct task *t)
         snprintf(expiry, sizeof expiry, "%lld", (long long)time(NULL) + COOKIE_SECONDS);
         cookie_mac(login, expiry, mac);
         bool secure = str_starts(web_of(t)->public_url, "https:");
-        _cleanup_free_ char *value = xasprintf(COOKIE "=%s.%s; Path=/; Max-Age=%d; HttpOnly; SameSite=Strict%s", expiry, mac,
-                                               COOKIE_SECONDS, secure ? "; Secure" : "");
+        _cleanup_free_ char *value = xasprintf(COOKIE "=%s.%s; Path=/; Max-Age=%d; HttpOnly; SameSite=Strict%s", expiry,
+                                               mac, COOKIE_SECONDS, secure ? "; Secure" : "");
         reply_header(t, "Set-Cookie", value);
 }
 
@@ -139,7 +139,8 @@ static bool read_basic(const char *header, struct check *check)
         if (!header || strncasecmp(header, "Basic ", 6) != 0)
                 return false;
         const char *encoded = header + 6 + strspn(header + 6, " ");
-        if (sodium_base642bin(text, sizeof text - 1, encoded, strlen(encoded), NULL, &len, NULL, sodium_base64_VARIANT_ORIGINAL) < 0)
+        if (sodium_base642bin(text, sizeof text - 1, encoded, strlen(encoded), NULL, &len, NULL,
+                              sodium_base64_VARIANT_ORIGINAL) < 0)
                 return false;
         text[len] = '\0';
         char *colon = memchr(text, ':', len);
@@ -155,7 +156,8 @@ static bool read_basic(const char *header, struct check *check)
 static int ask(struct task *t)
 {
         reply_header(t, "WWW-Authenticate", "Basic realm=\"LabLink administration\", charset=\"UTF-8\"");
-        return reply_error(t, 401, "log-in", "Please log in as the administrator. `lablink admin password` shows the password.");
+        return reply_error(t, 401, "log-in",
+                           "Please log in as the administrator. `lablink admin password` shows the password.");
 }
 
 /* The client went away meanwhile. */
@@ -217,8 +219,8 @@ int login_check(struct task *t)
         if (wait > 0) {
                 snprintf(seconds, sizeof seconds, "%lld", (long long)(wait / 1000 + 1));
                 reply_header(t, "Retry-After", seconds);
-                return reply_error(t, 429, "too-many-log-ins", "Too many failed log-ins from this address. Please wait %s seconds.",
-                                   seconds);
+                return reply_error(t, 429, "too-many-log-ins",
+                                   "Too many failed log-ins from this address. Please wait %s seconds.", seconds);
         }
         return check_start(t);
 }

@@ -42,9 +42,10 @@ static int check_messages(struct task *t, const json_t *messages, int *ret_repli
         else if (!json_is_array(messages))
                 *ret_replied = reply_error(t, 422, "wrong-type", "messages must be a list of texts.");
         else if (json_array_size(messages) > LOG_LINES_MAX)
-                *ret_replied = reply_error(t, 422, "too-many-lines", "At most %d messages fit into one batch.", LOG_LINES_MAX);
+                *ret_replied = reply_error(t, 422, "too-many-lines", "At most %d messages fit into one batch.",
+                                           LOG_LINES_MAX);
         else {
-                json_array_foreach(messages, index, message)
+                json_array_foreach (messages, index, message)
                         if (!json_is_string(message)) {
                                 *ret_replied = reply_error(t, 422, "wrong-type", "messages must be a list of texts.");
                                 return -EINVAL;
@@ -70,8 +71,8 @@ int logs_take(struct task *t)
              strlen(json_string_value(batch)) != json_string_length(batch)))
                 return reply_error(t, 422, "wrong-type", "batch_id must be a text of at most %d bytes.", BATCH_ID_MAX);
         snprintf(s->hostname, sizeof s->hostname, "%s", hostname);
-        return batch_await(t, web_of(t)->logs, s->hostname, logs_item(s->hostname, messages, json_string_value(batch)), &s->answer,
-                           logs_taken);
+        return batch_await(t, web_of(t)->logs, s->hostname, logs_item(s->hostname, messages, json_string_value(batch)),
+                           &s->answer, logs_taken);
 }
 
 /* --- out ----------------------------------------------------------------------------------------------------------- */
@@ -79,8 +80,8 @@ int logs_take(struct task *t)
 static int give_some(struct task *t)
 {
         struct logs_state *s = t->state;
-        json_t *answer = json_pack("{s:s, s:s%, s:I}", "hostname", s->hostname, "logs", buf_str(&s->text.text), s->text.text.len,
-                                   "last", (json_int_t)s->text.last);
+        json_t *answer = json_pack("{s:s, s:s%, s:I}", "hostname", s->hostname, "logs", buf_str(&s->text.text),
+                                   s->text.text.len, "last", (json_int_t)s->text.last);
         return reply_json(t, 200, answer);
 }
 

@@ -30,12 +30,14 @@ static int unknown_operation(struct task *t)
 static int busy(struct task *t, json_t *operation)
 {
         const char *kind = json_get_string(operation, "kind"), *page = json_get_string(operation, "page");
-        _cleanup_free_ char *sentence =
-                xasprintf("A %s is running (operation %lld). Wait for its end, or cancel it at %s.", str_or(kind, "operation"),
-                          (long long)json_integer_value(json_object_get(operation, "id")), str_or(page, "/admin/operations"));
+        _cleanup_free_ char *sentence = xasprintf(
+                "A %s is running (operation %lld). Wait for its end, or cancel it at %s.", str_or(kind, "operation"),
+                (long long)json_integer_value(json_object_get(operation, "id")), str_or(page, "/admin/operations"));
         if (!request_wants_json(t))
                 return reply_error(t, 409, "operation-running", "%s", sentence);
-        return reply_json(t, 409, json_pack("{s:s, s:s, s:O}", "error", sentence, "code", "operation-running", "operation", operation));
+        return reply_json(
+                t, 409,
+                json_pack("{s:s, s:s, s:O}", "error", sentence, "code", "operation-running", "operation", operation));
 }
 
 static int created(struct task *t)
@@ -85,12 +87,12 @@ static int64_t vms_now(const struct follow_state *s)
 static int launch_over_limit(struct task *t)
 {
         struct follow_state *s = t->state;
+        long long asked = (long long)s->after, total = (long long)vms_now(s) + asked;
         if (s->made.operation)
                 return created(t);
         return reply_error(t, 422, "too-many-vms",
                            "%lld more would make %lld VMs; the limit is %lld (provider.vms_max in the configuration).",
-                           (long long)s->after, (long long)(vms_now(s) + s->after),
-                           (long long)web_of(t)->config->provider.vms_max);
+                           asked, total, (long long)web_of(t)->config->provider.vms_max);
 }
 
 static int launch_counted(struct task *t)
@@ -111,7 +113,8 @@ int launch_start(struct task *t)
         if (r < 0 || s->after <= 0)
                 return reply_error(t, 422, "bad-number", "num_vms must be a whole number, 1 or more.");
         if (s->after > max)
-                return reply_error(t, 422, "too-many-vms", "At most %lld VMs are allowed (provider.vms_max in the configuration).",
+                return reply_error(t, 422, "too-many-vms",
+                                   "At most %lld VMs are allowed (provider.vms_max in the configuration).",
                                    (long long)max);
         return db_await(t, vm_counts(&s->counts), launch_counted);
 }
@@ -135,7 +138,7 @@ static int list_answer(struct task *t)
         size_t index;
         json_t *operation;
         if (!request_wants_json(t))
-                json_array_foreach(s->list.array, index, operation)
+                json_array_foreach (s->list.array, index, operation)
                         add_state_flag(operation);
         return reply_view(t, 200, "operations", json_pack("{s:O}", "operations", s->list.array));
 }

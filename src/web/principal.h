@@ -10,7 +10,7 @@ struct principal {
         const char *admin_name; /* borrowed */
         char hostname[HOSTNAME_MAX + 1];
         struct vm_brief brief;
-        struct check *check;    /* password check that runs; owned by its thread until it is done */
+        struct check *check; /* password check that runs; owned by its thread until it is done */
 };
 
 /* Made when there is none. */

@@ -44,7 +44,8 @@ static int status_introduced(struct task *t)
 static int status_done(struct task *t)
 {
         struct report_state *s = t->state;
-        bool open = strcmp(web_of(t)->config->security.client_auth, "token") != 0 && request_listener(t) != HTTP_VM_SOCKET;
+        bool open = strcmp(web_of(t)->config->security.client_auth, "token") != 0 &&
+                    request_listener(t) != HTTP_VM_SOCKET;
         if (!s->answer.found && open)
                 return db_await(t, vm_introduce(s->hostname, &s->introduced), status_introduced);
         return report_done(t);
@@ -73,7 +74,9 @@ static int status_one_answer(struct task *t)
         struct report_state *s = t->state;
         if (!s->brief.found)
                 return reply_error(t, 404, "unknown-vm", "VM not found.");
-        return reply_json(t, 200, json_pack("{s:s, s:s}", "hostname", request_argument(t, "hostname"), "status", s->brief.status));
+        return reply_json(
+                t, 200,
+                json_pack("{s:s, s:s}", "hostname", request_argument(t, "hostname"), "status", s->brief.status));
 }
 
 int status_one(struct task *t)
@@ -142,7 +145,8 @@ int health_report(struct task *t)
         if (!status || json_is_null(status))
                 return reply_error(t, 400, "missing-field", "GPU status is required.");
         if (read_health(status, &health) < 0)
-                return reply_error(t, 422, "bad-gpu-status", "gpu_status must be true, false, Healthy, Unhealthy or N/A.");
+                return reply_error(t, 422, "bad-gpu-status",
+                                   "gpu_status must be true, false, Healthy, Unhealthy or N/A.");
         return send_report(t, report_health(s->hostname, health), "GPU health status updated successfully.");
 }
 
@@ -162,7 +166,8 @@ int heartbeat_report(struct task *t)
             (uptime && (!json_is_number(uptime) || json_number_value(uptime) < 0)))
                 return reply_error(t, 422, "wrong-type",
                                    "boot_id must be a text, generation a whole number and uptime a number of seconds.");
-        json_t *item = report_heartbeat(s->hostname, json_string_value(boot), generation ? json_integer_value(generation) : -1,
+        json_t *item = report_heartbeat(s->hostname, json_string_value(boot),
+                                        generation ? json_integer_value(generation) : -1,
                                         uptime ? json_number_value(uptime) : -1);
         return send_report(t, item, "Heartbeat taken.");
 }
@@ -178,7 +183,9 @@ int metrics_report(struct task *t)
         if (!hostname_valid(s->hostname))
                 return reply_error(t, 404, "unknown-vm", "VM not found.");
         if (metrics_check(request_json(t), &metrics, &error) < 0)
-                return reply_error(t, json_object_size(request_json(t)) ? 422 : 400, "bad-metric", "%s", error_text(&error));
+                return reply_error(t, json_object_size(request_json(t)) ? 422 : 400, "bad-metric", "%s",
+                                   error_text(&error));
         s->message = "VM metrics posted successfully.";
-        return batch_await(t, web_of(t)->metrics, s->hostname, report_metrics(s->hostname, metrics), &s->answer, report_done);
+        return batch_await(t, web_of(t)->metrics, s->hostname, report_metrics(s->hostname, metrics), &s->answer,
+                           report_done);
 }

@@ -6,12 +6,17 @@
 
 #include "lab/logs.h"
 
-#define GET(path, step, default_, rights_, state_, summary_)                                                            \
-        {.method = "GET", .pattern = path, ROUTE_STEP(step), .answer = default_, .rights = rights_,                     \
-         .state_size = sizeof(struct state_), .state_free = state_##_free, .summary = summary_}
-#define POST(path, step, body_, default_, rights_, state_, summary_)                                                    \
-        {.method = "POST", .pattern = path, ROUTE_STEP(step), .body = body_, .answer = default_, .rights = rights_,     \
-         .state_size = sizeof(struct state_), .state_free = state_##_free, .summary = summary_}
+#define GET(path, step, default_, rights_, state_, summary_) \
+        { \
+                .method = "GET", .pattern = path, ROUTE_STEP(step), .answer = default_, .rights = rights_, \
+                .state_size = sizeof(struct state_), .state_free = state_##_free, .summary = summary_ \
+        }
+#define POST(path, step, body_, default_, rights_, state_, summary_) \
+        { \
+                .method = "POST", .pattern = path, ROUTE_STEP(step), .body = body_, .answer = default_, \
+                .rights = rights_, .state_size = sizeof(struct state_), .state_free = state_##_free, \
+                .summary = summary_ \
+        }
 
 #define JSON HTTP_DEFAULT_JSON
 #define HTML HTTP_DEFAULT_HTML
@@ -19,19 +24,31 @@
 const struct http_route web_routes[] = {
         GET("/", home_page, HTML, RIGHT_PUBLIC, claim_state, "Home page: ask for a seat"),
         POST("/api/request_vm", claim_seat, HTTP_BODY_ANY, HTML, RIGHT_PUBLIC, claim_state, "Claim a seat"),
-        GET("/api/unassigned_vms_count", claimable_count, JSON, RIGHT_PUBLIC, claim_state, "Seats that can be claimed now"),
+        GET("/api/unassigned_vms_count", claimable_count, JSON, RIGHT_PUBLIC, claim_state,
+            "Seats that can be claimed now"),
 
-        POST("/vm_startup", startup_wait, HTTP_BODY_JSON, JSON, RIGHT_VM, startup_state, "Wait for the seat's assignment"),
+        POST("/vm_startup", startup_wait, HTTP_BODY_JSON, JSON, RIGHT_VM, startup_state,
+             "Wait for the seat's assignment"),
         POST("/api/update_inuse_status", in_use_report, HTTP_BODY_JSON, JSON, RIGHT_VM, report_state,
              "A VM says whether its software runs"),
-        POST("/api/gpu_health", health_report, HTTP_BODY_JSON, JSON, RIGHT_VM, report_state, "A VM says how its GPU is"),
+        POST("/api/gpu_health", health_report, HTTP_BODY_JSON, JSON, RIGHT_VM, report_state,
+             "A VM says how its GPU is"),
         POST("/api/vm-status", status_report, HTTP_BODY_JSON, JSON, RIGHT_VM, report_state, "A VM says its status"),
         GET("/api/vm-status", status_all, JSON, RIGHT_PUBLIC, report_state, "Status of every VM"),
         GET("/api/vm-status/:hostname", status_one, JSON, RIGHT_PUBLIC, report_state, "Status of one VM"),
-        POST("/api/vm-metrics/:hostname", metrics_report, HTTP_BODY_JSON, JSON, RIGHT_VM, report_state, "Timings of a VM's boot"),
-        POST("/api/agent/heartbeat", heartbeat_report, HTTP_BODY_JSON, JSON, RIGHT_VM, report_state, "An agent says that it lives"),
-        {.method = "POST", .pattern = "/api/vm-logs", ROUTE_STEP(logs_take), .body = HTTP_BODY_JSON, .body_max = 16 << 20,
-         .answer = JSON, .rights = RIGHT_LOGS, .state_size = sizeof(struct logs_state), .state_free = logs_state_free,
+        POST("/api/vm-metrics/:hostname", metrics_report, HTTP_BODY_JSON, JSON, RIGHT_VM, report_state,
+             "Timings of a VM's boot"),
+        POST("/api/agent/heartbeat", heartbeat_report, HTTP_BODY_JSON, JSON, RIGHT_VM, report_state,
+             "An agent says that it lives"),
+        {.method = "POST",
+         .pattern = "/api/vm-logs",
+         ROUTE_STEP(logs_take),
+         .body = HTTP_BODY_JSON,
+         .body_max = 16 << 20,
+         .answer = JSON,
+         .rights = RIGHT_LOGS,
+         .state_size = sizeof(struct logs_state),
+         .state_free = logs_state_free,
          .summary = "Log lines of a VM"},
         GET("/api/vm-logs/:hostname", logs_give, JSON, RIGHT_VM_OR_ADMIN, logs_state, "Log lines of a VM, as one text"),
 
@@ -42,14 +59,17 @@ const struct http_route web_routes[] = {
         GET("/admin/logs/:hostname", logs_page, HTML, RIGHT_ADMIN, logs_state, "Log of one VM"),
         GET("/admin/operations", operations_list, HTML, RIGHT_ADMIN, operation_state, "Operations, newest first"),
         GET("/admin/operations/:id", operation_page, HTML, RIGHT_ADMIN, follow_state, "One operation with its output"),
-        POST("/api/admin/vms/:hostname/release", release_seat, HTTP_BODY_ANY, HTML, RIGHT_ADMIN, admin_state, "Release a seat"),
+        POST("/api/admin/vms/:hostname/release", release_seat, HTTP_BODY_ANY, HTML, RIGHT_ADMIN, admin_state,
+             "Release a seat"),
 
         POST("/api/launch", launch_start, HTTP_BODY_ANY, HTML, RIGHT_ADMIN, follow_state, "Launch more VMs"),
         POST("/destroy", destroy_start, HTTP_BODY_ANY, HTML, RIGHT_ADMIN, follow_state, "Destroy all VMs"),
         GET("/api/operations", operations_list, JSON, RIGHT_ADMIN, operation_state, "Operations, newest first"),
         GET("/api/operations/:id", operation_show, JSON, RIGHT_ADMIN, operation_state, "One operation"),
-        GET("/api/operations/:id/output", operation_output, JSON, RIGHT_ADMIN, follow_state, "Output lines of an operation"),
-        POST("/api/operations/:id/cancel", operation_stop, HTTP_BODY_ANY, HTML, RIGHT_ADMIN, operation_state, "Cancel an operation"),
+        GET("/api/operations/:id/output", operation_output, JSON, RIGHT_ADMIN, follow_state,
+            "Output lines of an operation"),
+        POST("/api/operations/:id/cancel", operation_stop, HTTP_BODY_ANY, HTML, RIGHT_ADMIN, operation_state,
+             "Cancel an operation"),
         GET("/api/events", events_stream, JSON, RIGHT_ADMIN, events_state, "Changes of VMs as they happen (SSE)"),
 
         GET("/healthz", health_live, JSON, RIGHT_PUBLIC, ready_state, "The process lives"),

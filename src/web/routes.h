@@ -9,12 +9,12 @@
 #include "web/web.h"
 
 struct claim_state {
-        char *email, *command;   /* as taken */
-        char *typed_email;       /* as typed, for the form that is shown again */
+        char *email, *command; /* as taken */
+        char *typed_email;     /* as typed, for the form that is shown again */
         char pin[11];
         char *message;
         const char *message_kind;
-        unsigned status;         /* of the JSON twin */
+        unsigned status; /* of the JSON twin */
         const char *code;
         int tries;
         struct seat seat;
@@ -23,7 +23,7 @@ struct claim_state {
 
 struct startup_state {
         char hostname[256];
-        int64_t generation;             /* carried out by the asker; -1: it did not say */
+        int64_t generation; /* carried out by the asker; -1: it did not say */
         uint64_t serial;
         bool replaced, waited;
         int64_t next_blank_ms;
@@ -36,8 +36,8 @@ struct startup_state {
 struct report_state {
         struct report_answer answer;
         struct flag_answer introduced;
-        const char *hostname;           /* borrowed from the body or path */
-        json_t *item;                   /* as sent; for a second sending after an introduction */
+        const char *hostname; /* borrowed from the body or path */
+        json_t *item;         /* as sent; for a second sending after an introduction */
         const char *message;
         struct vm_brief brief;
         struct vm_list list;

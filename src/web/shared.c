@@ -14,14 +14,16 @@ const char *web_hostname_field(struct task *t, const char *name, int *ret_replie
 {
         const json_t *member = json_object_get(request_json(t), name);
         if (!member || json_is_null(member) || (json_is_string(member) && json_string_length(member) == 0)) {
-                *ret_replied = strcmp(name, "hostname") == 0 ? reply_error(t, 400, "missing-field", "Hostname is required.")
-                                                             : reply_error(t, 400, "missing-field", "%s is required.", name);
+                *ret_replied = strcmp(name, "hostname") == 0
+                                       ? reply_error(t, 400, "missing-field", "Hostname is required.")
+                                       : reply_error(t, 400, "missing-field", "%s is required.", name);
                 return NULL;
         }
         const char *hostname = json_string_value(member);
         if (!hostname || strlen(hostname) != json_string_length(member) || !hostname_valid(hostname)) {
                 *ret_replied = reply_error(t, 422, "bad-hostname",
-                                           "%s must be a host name: letters, digits, dots, dashes and underscores.", name);
+                                           "%s must be a host name: letters, digits, dots, dashes and underscores.",
+                                           name);
                 return NULL;
         }
         return hostname;
@@ -58,6 +60,7 @@ void web_kick(struct web *web, int64_t operation_id)
         if (web->supervisor < 0)
                 return;
         /* A full socket is no loss: whatever stays queued is announced again by housekeeping. */
-        if (send(web->supervisor, &operation_id, sizeof operation_id, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 && errno != EAGAIN)
+        if (send(web->supervisor, &operation_id, sizeof operation_id, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 &&
+            errno != EAGAIN)
                 log_warning("cannot reach the supervisor: %s", strerror(errno));
 }

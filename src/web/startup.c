@@ -53,8 +53,9 @@ static void enter_tree(struct task *t, struct startup_state *s)
 
 static json_t *startup_json(const struct seat *seat)
 {
-        return json_pack("{s:s, s:s, s:s, s:s, s:s, s:I}", "status", "success", "hostname", seat->hostname, "email", seat->email,
-                         "pin", seat->pin, "command", seat->command, "generation", (json_int_t)seat->generation);
+        return json_pack("{s:s, s:s, s:s, s:s, s:s, s:I}", "status", "success", "hostname", seat->hostname, "email",
+                         seat->email, "pin", seat->pin, "command", seat->command, "generation",
+                         (json_int_t)seat->generation);
 }
 
 static int startup_look(struct task *t);

@@ -22,10 +22,10 @@ struct web {
         struct login *login;
         struct limiter *claims_by_email, *wrong_codes;
         struct dashboard *dashboard;
-        void *waiters;               /* tsearch tree of the open waits of VMs, by host name */
+        void *waiters; /* tsearch tree of the open waits of VMs, by host name */
         uint64_t wait_serial;
-        int supervisor;              /* socket to the supervisor; -1: none */
-        uid_t owner;                 /* may use the admin socket besides root */
+        int supervisor; /* socket to the supervisor; -1: none */
+        uid_t owner;    /* may use the admin socket besides root */
         char *public_url;
         int64_t started_ms;
 };
@@ -39,9 +39,9 @@ static inline struct web *web_of(struct task *t)
 enum rights {
         RIGHT_PUBLIC,
         RIGHT_ADMIN,
-        RIGHT_VM,           /* the VM named by the body's or the path's `hostname` */
-        RIGHT_LOGS,         /* the VM named by `log_stream`, or the log forwarder's token */
-        RIGHT_VM_OR_ADMIN,  /* reading a VM's logs: open to all in `open` mode */
+        RIGHT_VM,          /* the VM named by the body's or the path's `hostname` */
+        RIGHT_LOGS,        /* the VM named by `log_stream`, or the log forwarder's token */
+        RIGHT_VM_OR_ADMIN, /* reading a VM's logs: open to all in `open` mode */
 };
 
 extern const struct http_route web_routes[]; /* ends with a NULL pattern */
@@ -74,7 +74,7 @@ const char *web_hostname_field(struct task *t, const char *name, int *ret_replie
 /* The one-time key of the form or call, or NULL. */
 const char *web_request_key(struct task *t);
 void web_page_globals(struct task *t, json_t *model);
-json_t *web_vm_public(json_t *vm);    /* in place: without the command */
+json_t *web_vm_public(json_t *vm); /* in place: without the command */
 /* Tells the supervisor that operation `id` waits for its runner, or (0) that reconciling is due. */
 void web_kick(struct web *web, int64_t operation_id);
 
@@ -87,33 +87,33 @@ struct dashboard *dashboard_free(struct dashboard *dashboard);
 struct task *housekeeping_start(struct web *web);
 
 /* --- first steps of the routes, a file a group --- */
-int home_page(struct task *t);           /* claim.c */
+int home_page(struct task *t); /* claim.c */
 int claim_seat(struct task *t);
 int claimable_count(struct task *t);
-int startup_wait(struct task *t);        /* startup.c */
-int status_report(struct task *t);       /* reports.c */
+int startup_wait(struct task *t);  /* startup.c */
+int status_report(struct task *t); /* reports.c */
 int in_use_report(struct task *t);
 int health_report(struct task *t);
 int metrics_report(struct task *t);
 int heartbeat_report(struct task *t);
 int status_one(struct task *t);
 int status_all(struct task *t);
-int logs_take(struct task *t);           /* logs.c */
+int logs_take(struct task *t); /* logs.c */
 int logs_give(struct task *t);
 int logs_page(struct task *t);
-int admin_page(struct task *t);          /* admin.c */
+int admin_page(struct task *t); /* admin.c */
 int create_page(struct task *t);
 int instances_page(struct task *t);
 int delete_page(struct task *t);
 int release_seat(struct task *t);
-int launch_start(struct task *t);        /* operations.c */
+int launch_start(struct task *t); /* operations.c */
 int destroy_start(struct task *t);
 int operations_list(struct task *t);
 int operation_show(struct task *t);
 int operation_stop(struct task *t);
-int operation_page(struct task *t);      /* follow.c */
+int operation_page(struct task *t); /* follow.c */
 int operation_output(struct task *t);
 int follow_page(struct task *t, json_t *operation); /* streams the page of an operation until its end */
-int events_stream(struct task *t);       /* events.c */
-int health_live(struct task *t);         /* health.c */
+int events_stream(struct task *t);                  /* events.c */
+int health_live(struct task *t);                    /* health.c */
 int health_ready(struct task *t);

@@ -66,8 +66,9 @@ static const struct fake_answer *choose(const struct fake_answer *answers, bool 
                         used[i] = !answers[i].forever;
                         return &answers[i];
                 }
-        return &(const struct fake_answer){
+        static const struct fake_answer unplanned = {
                 .status = 404, .body = "{\"error\":\"nothing is planned for this request\",\"code\":\"unplanned\"}"};
+        return &unplanned;
 }
 
 static void serve(int fd, int log, const struct fake_answer *answers, bool *used)

@@ -60,10 +60,8 @@ static void test_news(void **state _unused_)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_growth), cmocka_unit_test(test_near),
-                cmocka_unit_test(test_jitter),
-                cmocka_unit_test(test_retry_after),
-                cmocka_unit_test(test_news),
+                cmocka_unit_test(test_growth),      cmocka_unit_test(test_near), cmocka_unit_test(test_jitter),
+                cmocka_unit_test(test_retry_after), cmocka_unit_test(test_news),
         };
         token_init();
         return cmocka_run_group_tests(tests, NULL, NULL);

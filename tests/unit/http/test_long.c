@@ -60,8 +60,7 @@ static void unchunk(const char *body, struct buf *out)
         }
 }
 
-/* --- streams -------------------------------------------------------------------------------------------------------
- */
+/* --- streams ------------------------------------------------------------------------------------------------------ */
 
 static void events_come_one_by_one(void **state _unused_)
 {
@@ -162,8 +161,7 @@ static void a_reader_that_leaves_ends_its_stream(void **state _unused_)
         assert_null(server.sleeper);
 }
 
-/* --- waits ---------------------------------------------------------------------------------------------------------
- */
+/* --- waits -------------------------------------------------------------------------------------------------------- */
 
 static void a_woken_request_is_answered(void **state _unused_)
 {
@@ -238,8 +236,7 @@ static void a_request_without_deadline_outlives_it(void **state _unused_)
         server_stop(&server);
 }
 
-/* --- stopping ------------------------------------------------------------------------------------------------------
- */
+/* --- stopping ----------------------------------------------------------------------------------------------------- */
 
 static void on_drained(void *userdata)
 {

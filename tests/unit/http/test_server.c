@@ -39,8 +39,7 @@ static void expect_answer(const char *request_line, const char *headers, const c
 
 #define JSON_WANTED "Accept: application/json\r\n"
 
-/* --- answers -------------------------------------------------------------------------------------------------------
- */
+/* --- answers ------------------------------------------------------------------------------------------------------ */
 
 static void every_answer_carries_the_security_headers(void **state _unused_)
 {
@@ -139,8 +138,7 @@ static void assets_are_compressed_known_and_plain(void **state _unused_)
         expect_answer("GET /static/none.txt", "", NULL, 404, "404");
 }
 
-/* --- bodies --------------------------------------------------------------------------------------------------------
- */
+/* --- bodies ------------------------------------------------------------------------------------------------------- */
 
 #define JSON_TYPE "Content-Type: application/json\r\n"
 #define FORM_TYPE "Content-Type: application/x-www-form-urlencoded\r\n"
@@ -237,8 +235,7 @@ static void continue_is_said_to_who_waits_for_it(void **state _unused_)
         close(fd);
 }
 
-/* --- connections ---------------------------------------------------------------------------------------------------
- */
+/* --- connections -------------------------------------------------------------------------------------------------- */
 
 static void a_connection_is_kept(void **state _unused_)
 {
@@ -374,8 +371,7 @@ static void many_connections_at_once(void **state _unused_)
         assert_int_equal(server.runs, ARRAY_SIZE(fds));
 }
 
-/* --- unix sockets and proxies --------------------------------------------------------------------------------------
- */
+/* --- unix sockets and proxies ------------------------------------------------------------------------------------- */
 
 static int whoami_uid = -2;
 

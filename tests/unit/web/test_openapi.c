@@ -120,8 +120,7 @@ static void test_operation_ids_differ(void **state)
                 }
 }
 
-/* --- rights --------------------------------------------------------------------------------------------------------
- */
+/* --- rights ------------------------------------------------------------------------------------------------------- */
 
 /* Names of the schemes that may be used, "(none)" where a request without any may pass. Owned by the caller. */
 static char *security_of(const json_t *operation)
@@ -159,8 +158,7 @@ static void test_rights_agree(void **state)
         }
 }
 
-/* --- bodies --------------------------------------------------------------------------------------------------------
- */
+/* --- bodies ------------------------------------------------------------------------------------------------------- */
 
 static void test_bodies_agree(void **state)
 {
@@ -198,8 +196,7 @@ static void test_representations_agree(void **state)
         }
 }
 
-/* --- references ----------------------------------------------------------------------------------------------------
- */
+/* --- references --------------------------------------------------------------------------------------------------- */
 
 static const json_t *resolve(const json_t *document, const char *reference)
 {
@@ -236,8 +233,7 @@ static void test_version_agrees(void **state)
         assert_true(str_starts(json_get_string(*state, "openapi"), "3.1."));
 }
 
-/* --- docs/api.md ---------------------------------------------------------------------------------------------------
- */
+/* --- docs/api.md -------------------------------------------------------------------------------------------------- */
 
 static void test_prose_names_every_route(void **state _unused_)
 {
