@@ -22,6 +22,7 @@
 #include "base/text.h"
 
 #define WEB_STOP_MS 12000
+#define RECONCILE_PAUSE_MS 2000
 
 static void set_default_config_facts(struct supervisor *s)
 {
@@ -108,11 +109,15 @@ static void runner_ended(struct supervisor *s, struct runner_child *child, int s
         if (status != 0)
                 log_warning("the runner of %s ended with %s", was_reconcile ? "reconcile" : "an operation", outcome);
         *child = (struct runner_child){0};
-        /* A runner that died leaves a row that says "running": reconcile looks at once. */
-        if (!s->stopping && ((status != 0 && !was_reconcile) || (was_reconcile && s->reconcile_again))) {
-                s->reconcile_again = false;
-                spawn_runner(s, 0);
-        }
+        if (s->stopping)
+                return;
+        /* A runner that died leaves a row that says "running": the next look ends it. One that looked and died is not
+         * followed at once, for it might die again. */
+        if (was_reconcile && s->reconcile_again)
+                s->reconcile_due_ms = clock_ms();
+        else if (status != 0)
+                s->reconcile_due_ms = clock_ms() + (was_reconcile ? RECONCILE_PAUSE_MS : 0);
+        s->reconcile_again &= !was_reconcile;
 }
 
 static void reap(struct supervisor *s)
@@ -226,6 +231,10 @@ static void turn(struct supervisor *s, int timeout_ms)
                 restart_postmaster(s);
         if (!s->web && s->web_due_ms && clock_ms() >= s->web_due_ms)
                 start_web(s);
+        if (s->reconcile_due_ms && clock_ms() >= s->reconcile_due_ms) {
+                s->reconcile_due_ms = 0;
+                spawn_runner(s, 0);
+        }
 }
 
 static void stop_web(struct supervisor *s)
@@ -272,7 +281,7 @@ int supervisor_run(struct supervisor *s)
         start_web(s);
         spawn_runner(s, 0);
         while (!s->stopping)
-                turn(s, s->web_due_ms || s->postmaster_due_ms ? 50 : 1000);
+                turn(s, s->web_due_ms || s->postmaster_due_ms || s->reconcile_due_ms ? 50 : 1000);
         log_info("stopping");
         stop_web(s);
         wait_for_runners(s);

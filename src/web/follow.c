@@ -22,7 +22,8 @@ void follow_state_free(void *state)
         json_decref(s->lines.array);
         json_decref(s->made.operation);
         json_decref(s->counts.value);
-        free(s->arguments);
+        json_decref(s->arguments);
+        free(s->arguments_text);
 }
 
 static bool is_live(const json_t *operation)

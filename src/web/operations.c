@@ -8,6 +8,9 @@
 #include "base/text.h"
 #include "web/routes.h"
 
+#define MENDING_TRIES 50
+#define MENDING_PAUSE_MS 100
+
 void operation_state_free(void *state)
 {
         struct operation_state *s = state;
@@ -40,10 +43,21 @@ static int busy(struct task *t, json_t *operation)
                 json_pack("{s:s, s:s, s:O}", "error", sentence, "code", "operation-running", "operation", operation));
 }
 
+static int create(struct task *t);
+
+/* What the lab mends by itself takes a moment: nobody has to be told to come again for that. */
+static bool waits_for_mending(struct follow_state *s)
+{
+        return s->made.outcome == OPERATION_BUSY && s->tries++ < MENDING_TRIES &&
+               str_eq(json_get_string(s->made.operation, "kind"), "reconcile");
+}
+
 static int created(struct task *t)
 {
         struct follow_state *s = t->state;
         json_t *operation = s->made.operation;
+        if (waits_for_mending(s))
+                return sleep_await(t, MENDING_PAUSE_MS, create);
         if (s->made.outcome == OPERATION_BUSY)
                 return busy(t, operation);
         if (s->made.outcome == OPERATION_STARTED)
@@ -54,13 +68,23 @@ static int created(struct task *t)
         return reply_json(t, 202, json_pack("{s:O}", "operation", operation));
 }
 
-static int create(struct task *t, const char *kind, json_t *arguments)
+static int create(struct task *t)
 {
         struct follow_state *s = t->state;
-        struct db_query query = operation_create(kind, arguments, &s->arguments, web_request_key(t),
-                                                 str_or(web_user(t), "admin"), &s->made);
-        json_decref(arguments);
-        return db_await(t, query, created);
+        free(STEAL(s->arguments_text));
+        return db_await(t,
+                        operation_create(s->kind, s->arguments, &s->arguments_text, web_request_key(t),
+                                         str_or(web_user(t), "admin"), &s->made),
+                        created);
+}
+
+/* Takes the arguments over. */
+static int start(struct task *t, const char *kind, json_t *arguments)
+{
+        struct follow_state *s = t->state;
+        s->kind = kind;
+        s->arguments = arguments;
+        return create(t);
 }
 
 /* A whole number from the form or the JSON body. 0, -ENOENT (missing), -EINVAL. */
@@ -100,7 +124,7 @@ static int launch_counted(struct task *t)
         struct follow_state *s = t->state;
         if (vms_now(s) + s->after > web_of(t)->config->provider.vms_max)
                 return db_await(t, operation_of_key(str_or(web_request_key(t), ""), &s->made), launch_over_limit);
-        return create(t, "launch", json_pack("{s:I}", "num_vms", (json_int_t)s->after));
+        return start(t, "launch", json_pack("{s:I}", "num_vms", (json_int_t)s->after));
 }
 
 int launch_start(struct task *t)
@@ -121,7 +145,7 @@ int launch_start(struct task *t)
 
 int destroy_start(struct task *t)
 {
-        return create(t, "destroy", json_object());
+        return start(t, "destroy", json_object());
 }
 
 /* --- look ---------------------------------------------------------------------------------------------------------- */

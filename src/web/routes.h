@@ -82,7 +82,10 @@ struct follow_state {
         struct json_answer operation;
         struct vm_list lines;
         struct operation_new made;
-        char *arguments;
+        const char *kind;
+        json_t *arguments;
+        char *arguments_text;
+        int tries;
         struct json_answer counts;
 };
 

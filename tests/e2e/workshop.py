@@ -29,9 +29,9 @@ def running(lab, count):
     def look():
         vms = lab.vms()
         assert [vm["status"] for vm in vms] == ["running"] * count, [(vm["hostname"], vm["status"]) for vm in vms]
-        return vms
+        return [vms]
 
-    return wait_until(look, 180, lambda: lab.get("/admin/instances", admin=True, headers=JSON).text[:3000], every=0.2)
+    return wait_until(look, 180, lambda: lab.get("/admin/instances", admin=True, headers=JSON).text[:3000], every=0.2)[0]
 
 
 def inside(lab, hostname, *command, root=False, check=True, stdin=None):
