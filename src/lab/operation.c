@@ -296,20 +296,3 @@ struct db_query operation_waiting(int64_t age_ms, struct vm_list *ret)
         };
         return db_query(&statement, ret, DB_INT(age_ms));
 }
-
-struct db_query audit_add(const char *who, const char *action, const char *detail, const char *request_key,
-                          struct flag_answer *ret)
-{
-        static const struct db_statement statement = {
-                .name = "audit_add",
-                // clang-format off
-                .sql = "with added as ("
-                       "   insert into audit (who, action, detail, request_key) values ($1, $2, $3::jsonb, $4)"
-                       "   on conflict (request_key) do nothing returning 1)"
-                       " select exists (select 1 from added)",
-                // clang-format on
-                .rows = DB_ONE,
-                .decode = decode_flag,
-        };
-        return db_query(&statement, ret, DB_TEXT(who), DB_TEXT(action), DB_TEXT(detail), DB_TEXT(request_key));
-}

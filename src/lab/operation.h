@@ -61,7 +61,3 @@ struct db_query operation_end(int64_t id, int64_t epoch, const char *state, cons
 struct db_query operation_interrupt(const char *hint, int64_t age_ms, struct vm_list *ret);
 /* Queued ones that no runner took yet, older than `age_ms`. */
 struct db_query operation_waiting(int64_t age_ms, struct vm_list *ret);
-
-/* Audit trail of what starts no operation; *ret.yes false: this key was used already. */
-struct db_query audit_add(const char *who, const char *action, const char *detail, const char *request_key,
-                          struct flag_answer *ret);

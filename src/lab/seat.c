@@ -35,12 +35,6 @@ static int decode_seat(const struct db_row *row, void *receiver, struct error *e
         return 0;
 }
 
-static int decode_flag(const struct db_row *row, void *receiver, struct error *error _unused_)
-{
-        ((struct flag_answer *)receiver)->yes = db_bool(row, 0);
-        return 0;
-}
-
 struct db_query seat_claim(const char *email, const char *command, const char *pin, struct seat *ret)
 {
         static const struct db_statement statement = {
@@ -89,19 +83,35 @@ struct db_query seat_assignment(const char *hostname, struct seat *ret)
         return db_query(&statement, ret, DB_TEXT(hostname));
 }
 
-struct db_query seat_release(const char *hostname, struct flag_answer *ret)
+static int decode_release(const struct db_row *row, void *receiver, struct error *error _unused_)
 {
+        ((struct release_answer *)receiver)->outcome = (enum release_outcome)db_int(row, 0);
+        return 0;
+}
+
+struct db_query seat_release(const char *hostname, const char *who, const char *request_key, struct release_answer *ret)
+{
+        /* The numbers are those of enum release_outcome. */
         static const struct db_statement statement = {
                 .name = "seat_release",
                 // clang-format off
-                .sql = "with freed as ("
-                       "   update vms set email = null, crd_command = null, pin = null, assigned_at = null,"
-                       "       generation = generation + 1, needs_reset = true, in_use = false"
-                       "    where hostname = $1 and email is not null returning 1)"
-                       " select exists (select 1 from freed)",
+                .sql = "with held as (select id from vms where hostname = $1::text and email is not null for update),"
+                       " repeated as (select 1 from audit where request_key = $3),"
+                       " noted as ("
+                       "   insert into audit (who, action, detail, request_key)"
+                       "   select $2, 'release', jsonb_build_object('hostname', $1::text), $3 from held"
+                       "    where not exists (select 1 from repeated)"
+                       "   on conflict (request_key) do nothing returning 1),"
+                       " freed as ("
+                       "   update vms v set email = null, crd_command = null, pin = null, assigned_at = null,"
+                       "       generation = v.generation + 1, needs_reset = true, in_use = false"
+                       "    from held, noted where v.id = held.id returning 1)"
+                       " select case when exists (select 1 from freed) then 0"
+                       "             when exists (select 1 from repeated) then 1"
+                       "             when exists (select 1 from vms where hostname = $1::text) then 2 else 3 end",
                 // clang-format on
                 .rows = DB_ONE,
-                .decode = decode_flag,
+                .decode = decode_release,
         };
-        return db_query(&statement, ret, DB_TEXT(hostname));
+        return db_query(&statement, ret, DB_TEXT(hostname), DB_TEXT(who), DB_TEXT(request_key));
 }

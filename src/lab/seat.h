@@ -29,5 +29,13 @@ struct db_query seat_claim(const char *email, const char *command, const char *p
 /* What a waiting VM looks at: found says that the VM exists, `email` that its seat is held. */
 struct db_query seat_assignment(const char *hostname, struct seat *ret);
 
-/* Takes the seat away: *ret.yes says whether there was one. */
-struct db_query seat_release(const char *hostname, struct flag_answer *ret);
+enum release_outcome { RELEASE_DONE, RELEASE_REPEATED, RELEASE_NO_SEAT, RELEASE_UNKNOWN_VM };
+
+struct release_answer {
+        enum release_outcome outcome;
+};
+
+/* Takes the seat away and writes it down, in one statement. With the `request_key` (may be NULL) of an earlier release
+ * nothing happens: REPEATED. */
+struct db_query seat_release(const char *hostname, const char *who, const char *request_key,
+                             struct release_answer *ret);

@@ -17,7 +17,6 @@ void admin_state_free(void *state)
         json_decref(s->provider.value);
         json_decref(s->list.array);
         free(s->hostname);
-        free(s->detail);
 }
 
 /* --- overview, create, delete: the same facts, three pages ---------------------------------------------------------- */
@@ -148,30 +147,35 @@ static int release_shown(struct task *t)
         return reply_json(t, 200, json_pack("{s:O, s:n}", "vm", vm, "operation"));
 }
 
+static int release_start(struct task *t);
+
 static int release_answer(struct task *t)
 {
         struct admin_state *s = t->state;
-        if (!s->released.yes && json_array_size(s->list.array) == 0)
+        switch (s->released.outcome) {
+        case RELEASE_UNKNOWN_VM:
                 return reply_error(t, 404, "unknown-vm", "VM not found.");
-        if (!s->released.yes)
+        case RELEASE_NO_SEAT:
+                /* A second click at the same moment: its first may just have been committed. */
+                if (web_request_key(t) && !s->asked_again) {
+                        s->asked_again = true;
+                        return release_start(t);
+                }
                 return reply_error(t, 409, "no-seat", "Nobody has the seat on %s.", s->hostname);
-        web_kick(web_of(t), 0);
-        json_array_clear(s->list.array);
+        case RELEASE_DONE:
+                web_kick(web_of(t), 0);
+                break;
+        case RELEASE_REPEATED:
+                break;
+        }
         return db_await(t, vm_rows(s->hostname, &s->list), release_shown);
 }
 
-static int release_look(struct task *t)
+static int release_start(struct task *t)
 {
         struct admin_state *s = t->state;
-        return db_await(t, vm_rows(s->hostname, &s->list), release_answer);
-}
-
-static int release_noted(struct task *t)
-{
-        struct admin_state *s = t->state;
-        if (!s->first_time.yes)
-                return db_await(t, vm_rows(s->hostname, &s->list), release_shown);
-        return db_await(t, seat_release(s->hostname, &s->released), release_look);
+        return db_await(t, seat_release(s->hostname, str_or(web_user(t), "admin"), web_request_key(t), &s->released),
+                        release_answer);
 }
 
 static bool said_yes(struct task *t)
@@ -192,9 +196,5 @@ int release_seat(struct task *t)
                 return reply_error(t, 422, "not-confirmed",
                                    "Releasing the seat erases the participant's files on %s. Say yes to go on.",
                                    s->hostname);
-        _cleanup_json_ json_t *detail = json_pack("{s:s}", "hostname", s->hostname);
-        s->detail = json_text(detail);
-        return db_await(
-                t, audit_add(str_or(web_user(t), "admin"), "release", s->detail, web_request_key(t), &s->first_time),
-                release_noted);
+        return release_start(t);
 }

@@ -58,10 +58,10 @@ struct logs_state {
 struct admin_state {
         struct json_answer counts, operation, provider;
         struct vm_list list;
-        struct flag_answer released, first_time;
+        struct release_answer released;
+        bool asked_again;
         const char *template_name;
         char *hostname;
-        char *detail;
 };
 
 struct operation_state {

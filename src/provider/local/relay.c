@@ -17,10 +17,14 @@
 #define CHUNK 4096    /* PIPE_BUF: a write of it does not block after POLLOUT */
 #define LINGER_MS 200 /* for output of a command that has ended but whose stream something else keeps open */
 #define LINGER_BYTES 1048576
+/* A terminal that could not be written for a moment does not always wake who polls for that (seen on Linux 6.18: POLLOUT
+ * on a pty's master, which the next poll reported at once). So while something is to be written, we look again. */
+#define LOOK_AGAIN_MS 50
 
 struct channel {
         int from, to;
         bool own_from, own_to; /* closed with the channel, so that the command notices */
+        bool never_blocks;     /* `to` is non-blocking: written at once, without asking */
         size_t moved;
         char data[CHUNK];
         size_t start, end;
@@ -78,6 +82,8 @@ static void serve(struct channel *c, const struct pollfd *polled)
                 move_out(c);
         else
                 move_in(c);
+        if (c->never_blocks && full(c))
+                move_out(c);
 }
 
 struct session {
@@ -101,8 +107,10 @@ static void open_session(struct session *s)
         struct relay *relay = s->relay;
         sigset_t watched;
         bool terminal = relay->terminal >= 0;
-        s->in = (struct channel){
-                .from = STDIN_FILENO, .to = terminal ? relay->terminal : relay->to_stdin, .own_to = !terminal};
+        s->in = (struct channel){.from = STDIN_FILENO,
+                                 .to = terminal ? relay->terminal : relay->to_stdin,
+                                 .own_to = !terminal,
+                                 .never_blocks = true};
         s->out = (struct channel){
                 .from = terminal ? relay->terminal : relay->from_stdout, .own_from = !terminal, .to = STDOUT_FILENO};
         s->err = (struct channel){.from = relay->from_stderr, .own_from = true, .to = STDERR_FILENO};
@@ -166,6 +174,13 @@ static bool finished(const struct session *s, bool quiet)
         return quiet || !output_open(s) || s->out.moved + s->err.moved > LINGER_BYTES;
 }
 
+static int patience(const struct session *s, bool ended)
+{
+        if (ended)
+                return LINGER_MS;
+        return full(&s->in) || full(&s->out) || full(&s->err) ? LOOK_AGAIN_MS : -1;
+}
+
 int relay_run(struct relay *relay, struct error *error)
 {
         _cleanup_(close_session) struct session s = {.relay = relay, .signals = -1};
@@ -177,7 +192,7 @@ int relay_run(struct relay *relay, struct error *error)
                                           wanted(&s.err),
                                           {.fd = s.signals, .events = POLLIN},
                                           {.fd = ended ? -1 : relay->child, .events = POLLIN}};
-                int ready = poll(polled, ended ? 4 : 5, ended ? LINGER_MS : -1);
+                int ready = poll(polled, ended ? 4 : 5, patience(&s, ended));
                 if (ready < 0 && errno != EINTR)
                         return error_errno(error, errno, "cannot wait for the command");
                 if (take_signals(&s))

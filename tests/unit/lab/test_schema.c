@@ -100,8 +100,13 @@ static void another_table_name_works(void **state _unused_)
         pg_fine(db_run(db, vm_silence(), &error), &error);
         pg_fine(db_run(db, vm_rows(NULL, &rows), &error), &error);
         assert_int_equal(json_array_size(rows.array), 1);
-        pg_fine(db_run(db, seat_release("vm-1", &made), &error), &error);
-        assert_true(made.yes);
+        struct release_answer released = {.outcome = RELEASE_UNKNOWN_VM};
+        pg_fine(db_run(db, seat_release("vm-1", "admin", "key", &released), &error), &error);
+        assert_int_equal(released.outcome, RELEASE_DONE);
+        pg_fine(db_run(db, seat_release("vm-1", "admin", "key", &released), &error), &error);
+        assert_int_equal(released.outcome, RELEASE_REPEATED);
+        pg_fine(db_run(db, seat_release("vm-1", "admin", NULL, &released), &error), &error);
+        assert_int_equal(released.outcome, RELEASE_NO_SEAT);
         pg_fine(db_run(db, vm_retire(NULL, &gone), &error), &error);
         assert_int_equal(json_array_size(gone.array), 1);
         assert_int_equal(pg_number(&pg, "select count(*) from \"Machines2\""), 0);
