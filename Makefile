@@ -9,7 +9,7 @@ DESTDIR ?=
 SUITE ?= bookworm
 UNITS = test-tools test-unit test-api test-e2e test-browser
 
-.PHONY: help build run test $(UNITS) test-fresh lint bench fuzz install clean
+.PHONY: help build run test $(UNITS) test-fresh lint bench screenshots fuzz install clean
 
 help: ## Lists these targets.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,10 @@ lint: ## Checks layout, floors, lengths of functions, shell scripts and clang-ti
 
 bench: ## Prints requests/s of the hot endpoints beside a bare epoll loop and pgbench.
 	@tools/bench
+
+screenshots: ## Takes the README's pictures of this build; needs root.
+	@tools/install-packages build run test browser
+	@. tools/lib.sh && ready_build build && LABLINK_BUILD="$$PWD/build" PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 tools/screenshots
 
 fuzz: ## Feeds each parser random input for SECONDS=20 each.
 	@tools/fuzz $(SECONDS)
