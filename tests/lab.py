@@ -12,6 +12,8 @@ cgroup or network namespace. LABLINK_BUILD names the directory of the programs (
 
 import concurrent.futures
 import contextlib
+import fcntl
+import glob
 import json
 import os
 import pathlib
@@ -43,6 +45,7 @@ CRD = (
 )
 COMPLAINTS = re.compile(r"ERROR: (Address|Leak|Thread)Sanitizer|runtime error:|SUMMARY: \w+Sanitizer|AddressSanitizer:DEADLYSIGNAL")
 UIDS_A_VM = 65536
+VMS_A_LAB = 64
 
 
 def wait_until(condition, timeout=30, message=None, every=0.05):
@@ -117,6 +120,20 @@ def all_processes():
                 yield Process(int(name))
 
 
+def take_block():
+    """(lock, first user id) of a block of ids for one lab's VMs that no other lab of this machine has."""
+    place = pathlib.Path(tempfile.gettempdir()) / "lablink-test-uids"
+    place.mkdir(exist_ok=True)
+    while True:
+        number = random.randrange(30, 850)
+        lock = open(place / str(number), "w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return lock, UIDS_A_VM * VMS_A_LAB * number
+        except OSError:
+            lock.close()
+
+
 class Lab:
     def __init__(self, config=None, sets=(), args=(), environment=None, path=(), name="lab"):
         """config: a dict for config.yaml; sets: --set words; path: directories before the PATH (stand-ins)."""
@@ -132,7 +149,8 @@ class Lab:
             else:
                 self.config[section] = keys
         # Labs side by side give their VMs different user ids, which is also how a test finds a lab's processes.
-        self.uid_base = UIDS_A_VM * 256 * random.randrange(6, 230)
+        self._block, self.uid_base = take_block()
+        self._groups = set()
         self.config.setdefault("local", {}).setdefault("uid_base", self.uid_base)
         self.uid_base = self.config["local"]["uid_base"]
         self.sets, self.args, self.path = list(sets), list(args), [str(place) for place in path]
@@ -237,6 +255,7 @@ class Lab:
             print("kept: %s" % self.directory)
         else:
             shutil.rmtree(self.directory, ignore_errors=True)
+        self._block.close()
 
     def kill_all(self):
         """As if the machine lost its power: every process of the lab, VMs included, by kill -9."""
@@ -275,7 +294,7 @@ class Lab:
         everyone = {process.pid: process for process in all_processes()}
         mine = {}
         state = str(self.state)
-        uids = range(self.uid_base, self.uid_base + 256 * UIDS_A_VM)
+        uids = range(self.uid_base, self.uid_base + VMS_A_LAB * UIDS_A_VM)
         for process in everyone.values():
             known = self._known.get(process.pid)
             if process.pid == os.getpid():
@@ -295,8 +314,11 @@ class Lab:
 
     def vm_processes(self):
         """Those that live inside VMs: they run under the lab's own block of user ids."""
-        uids = range(self.uid_base, self.uid_base + 256 * UIDS_A_VM)
-        return [process for process in self.processes() if process.uid in uids]
+        uids = range(self.uid_base, self.uid_base + VMS_A_LAB * UIDS_A_VM)
+        found = [process for process in self.processes() if process.uid in uids]
+        for process in found:
+            self._note_groups(process)
+        return found
 
     def role(self, role):
         """supervisor, web, postgres, runner or agent: the processes that are that now."""
@@ -344,12 +366,19 @@ class Lab:
         return found
 
     def cgroups(self):
-        """Directories of control groups that carry this lab's mark, deepest first: the name of its directory or a VM's."""
-        names = {name for name in self.vm_names_on_disk()} | {self.directory.name}
-        found = []
-        for folder, folders, _ in os.walk("/sys/fs/cgroup"):
-            found += [pathlib.Path(folder) / name for name in folders if any(mark in name for mark in names)]
+        """Directories of the control groups that this lab's VMs were seen in, and what lies below, deepest first."""
+        found = set()
+        for group in self._groups:
+            for root in glob.glob("/sys/fs/cgroup" + group) + glob.glob("/sys/fs/cgroup/*" + group):
+                found |= {pathlib.Path(folder) for folder, _, _ in os.walk(root)}
         return sorted(found, key=lambda place: -len(place.parts))
+
+    def _note_groups(self, process):
+        for line in _read("/proc/%d/cgroup" % process.pid).splitlines():
+            path = line.split(":", 2)[-1]
+            match = re.match(r"(.*/lablink-[0-9a-f]{8})(/|$)", path)
+            if match:
+                self._groups.add(match.group(1))
 
     def vm_names_on_disk(self):
         with contextlib.suppress(OSError):

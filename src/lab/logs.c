@@ -124,12 +124,6 @@ struct db_query logs_after(const char *hostname, int64_t after, int64_t limit, s
         return db_query(&statement, ret, DB_TEXT(hostname), DB_INT(after), DB_INT(limit));
 }
 
-static int decode_count(const struct db_row *row, void *receiver, struct error *error _unused_)
-{
-        ((struct count_answer *)receiver)->count = db_int(row, 0);
-        return 0;
-}
-
 struct db_query logs_expire(double seconds, int64_t limit, struct count_answer *ret)
 {
         static const struct db_statement statement = {
@@ -144,7 +138,7 @@ struct db_query logs_expire(double seconds, int64_t limit, struct count_answer *
                        " select count(*) from went",
                 // clang-format on
                 .rows = DB_ONE,
-                .decode = decode_count,
+                .decode = answer_count,
                 .idempotent = true,
         };
         return db_query(&statement, ret, DB_DOUBLE(seconds), DB_INT(limit));

@@ -20,26 +20,6 @@
         o ".last_line, '/api/operations/' || " o ".id as url, '/admin/operations/' || " o ".id as page"
 // clang-format on
 
-static int decode_append(const struct db_row *row, void *receiver, struct error *error _unused_)
-{
-        json_array_append_new(((struct vm_list *)receiver)->array, db_object(row));
-        return 0;
-}
-
-static int decode_object(const struct db_row *row, void *receiver, struct error *error _unused_)
-{
-        struct json_answer *answer = receiver;
-        json_decref(answer->value);
-        answer->value = db_object(row);
-        return 0;
-}
-
-static int decode_flag(const struct db_row *row, void *receiver, struct error *error _unused_)
-{
-        ((struct flag_answer *)receiver)->yes = db_bool(row, 0);
-        return 0;
-}
-
 static int decode_new(const struct db_row *row, void *receiver, struct error *error _unused_)
 {
         struct operation_new *made = receiver;
@@ -97,7 +77,7 @@ struct db_query operation_get(int64_t id, struct json_answer *ret)
                 .name = "operation_get",
                 .sql = "select " OPERATION_COLUMNS("o") " from operations o where o.id = $1",
                 .rows = DB_MAYBE,
-                .decode = decode_object,
+                .decode = answer_object,
                 .idempotent = true,
         };
         return db_query(&statement, ret, DB_INT(id));
@@ -109,7 +89,7 @@ struct db_query operation_list(int64_t limit, struct vm_list *ret)
                 .name = "operation_list",
                 .sql = "select " OPERATION_COLUMNS("o") " from operations o order by o.id desc limit $1",
                 .rows = DB_MANY,
-                .decode = decode_append,
+                .decode = answer_append,
                 .idempotent = true,
         };
         return db_query(&statement, ret, DB_INT(limit));
@@ -123,7 +103,7 @@ struct db_query operation_current(struct json_answer *ret)
                 .sql = "select " OPERATION_COLUMNS("o") " from operations o where o.mutating and o.state in ('queued', 'running')",
                 // clang-format on
                 .rows = DB_MAYBE,
-                .decode = decode_object,
+                .decode = answer_object,
                 .idempotent = true,
         };
         return db_query_none(&statement, ret);
@@ -138,7 +118,7 @@ struct db_query operation_lines(int64_t id, int64_t after, int64_t limit, struct
                        " where l.operation_id = $1 and l.line > $2 order by l.line limit $3",
                 // clang-format on
                 .rows = DB_MANY,
-                .decode = decode_append,
+                .decode = answer_append,
                 .idempotent = true,
         };
         return db_query(&statement, ret, DB_INT(id), DB_INT(after), DB_INT(limit));
@@ -158,7 +138,7 @@ struct db_query operation_cancel(int64_t id, struct json_answer *ret)
                        " union all select " OPERATION_COLUMNS("o") " from operations o where o.id = $1 and not exists (select 1 from asked)",
                 // clang-format on
                 .rows = DB_MAYBE,
-                .decode = decode_object,
+                .decode = answer_object,
                 .idempotent = true,
         };
         return db_query(&statement, ret, DB_INT(id));
@@ -211,7 +191,7 @@ struct db_query operation_append(int64_t id, int64_t epoch, const char *lines, s
                        " select exists (select 1 from ours)",
                 // clang-format on
                 .rows = DB_ONE,
-                .decode = decode_flag,
+                .decode = answer_flag,
         };
         return db_query(&statement, ret, DB_INT(id), DB_INT(epoch), DB_TEXT(lines));
 }
@@ -227,7 +207,7 @@ struct db_query operation_progress(int64_t id, int64_t epoch, int64_t done, int6
                        " select exists (select 1 from ours)",
                 // clang-format on
                 .rows = DB_ONE,
-                .decode = decode_flag,
+                .decode = answer_flag,
                 .idempotent = true,
         };
         return db_query(&statement, ret, DB_INT(id), DB_INT(epoch), DB_INT(done), DB_INT(total));
@@ -242,7 +222,7 @@ struct db_query operation_asked_to_stop(int64_t id, int64_t epoch, struct flag_a
                        "   select 1 from operations where id = $1 and epoch = $2 and state = 'running' and not cancel_requested)",
                 // clang-format on
                 .rows = DB_ONE,
-                .decode = decode_flag,
+                .decode = answer_flag,
                 .idempotent = true,
         };
         return db_query(&statement, ret, DB_INT(id), DB_INT(epoch));
@@ -260,7 +240,7 @@ struct db_query operation_end(int64_t id, int64_t epoch, const char *state, cons
                        " select exists (select 1 from ours)",
                 // clang-format on
                 .rows = DB_ONE,
-                .decode = decode_flag,
+                .decode = answer_flag,
         };
         return db_query(&statement, ret, DB_INT(id), DB_INT(epoch), DB_TEXT(state), DB_TEXT(error_text),
                         DB_TEXT(result));
@@ -277,7 +257,7 @@ struct db_query operation_interrupt(const char *hint, int64_t age_ms, struct vm_
                        " returning id, kind",
                 // clang-format on
                 .rows = DB_MANY,
-                .decode = decode_append,
+                .decode = answer_append,
         };
         return db_query(&statement, ret, DB_TEXT(hint), DB_INT(age_ms));
 }
@@ -291,7 +271,7 @@ struct db_query operation_waiting(int64_t age_ms, struct vm_list *ret)
                        " where state = 'queued' and created_at < now() - make_interval(secs => $1::float8 / 1000.0) order by id",
                 // clang-format on
                 .rows = DB_MANY,
-                .decode = decode_append,
+                .decode = answer_append,
                 .idempotent = true,
         };
         return db_query(&statement, ret, DB_INT(age_ms));

@@ -10,7 +10,7 @@
 #pragma once
 
 #include "db/db.h"
-#include "lab/vm.h"
+#include "lab/answer.h"
 
 #define OPERATION_CHANNEL "lablink_operations"
 /* Key of the advisory lock that the one mutating runner of a database holds ("lablink" and 1). */

@@ -22,19 +22,13 @@ int schema_version(void)
         return last;
 }
 
-static int decode_text(const struct db_row *row, void *receiver, struct error *error _unused_)
-{
-        str_replace(&((struct text_answer *)receiver)->text, db_text(row, 0));
-        return 0;
-}
-
 static int check_table_name(struct db *db, const char *wanted, struct error *error)
 {
         static const struct db_statement statement = {
                 .name = "schema_table_name",
                 .sql = "select value #>> '{}' from settings where key = 'table_name'",
                 .rows = DB_ONE,
-                .decode = decode_text,
+                .decode = answer_text,
         };
         struct text_answer made = {0};
         int r = db_run(db, db_query_none(&statement, &made), error);

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "db/db.h"
-#include "lab/vm.h"
+#include "lab/answer.h"
 
 /* *ret.value stays NULL when there is none. */
 struct db_query setting_get(const char *key, struct json_answer *ret);

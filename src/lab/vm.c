@@ -9,39 +9,6 @@
 
 #include "lab/sql.h"
 
-static int decode_append(const struct db_row *row, void *receiver, struct error *error _unused_)
-{
-        struct vm_list *list = receiver;
-        json_array_append_new(list->array, db_object(row));
-        return 0;
-}
-
-static int decode_flag(const struct db_row *row, void *receiver, struct error *error _unused_)
-{
-        ((struct flag_answer *)receiver)->yes = db_bool(row, 0);
-        return 0;
-}
-
-static int decode_count(const struct db_row *row, void *receiver, struct error *error _unused_)
-{
-        ((struct count_answer *)receiver)->count = db_int(row, 0);
-        return 0;
-}
-
-static int decode_text(const struct db_row *row, void *receiver, struct error *error _unused_)
-{
-        str_replace(&((struct text_answer *)receiver)->text, db_text(row, 0));
-        return 0;
-}
-
-static int decode_object(const struct db_row *row, void *receiver, struct error *error _unused_)
-{
-        struct json_answer *answer = receiver;
-        json_decref(answer->value);
-        answer->value = db_object(row);
-        return 0;
-}
-
 static int decode_brief(const struct db_row *row, void *receiver, struct error *error _unused_)
 {
         struct vm_brief *brief = receiver;
@@ -76,7 +43,7 @@ struct db_query vm_statuses(struct vm_list *ret)
                 .name = "vm_statuses",
                 .sql = "select v.hostname, " SHOWN("v") " as status from vms v order by v.created_at, v.id",
                 .rows = DB_MANY,
-                .decode = decode_append,
+                .decode = answer_append,
                 .idempotent = true,
         };
         return db_query_none(&statement, ret);
@@ -89,7 +56,7 @@ struct db_query vm_rows(const char *hostname, struct vm_list *ret)
                 .sql = "select " VM_COLUMNS " from vms v left join vm_presence p on p.vm_id = v.id"
                        " where $1::text is null or v.hostname = $1 order by v.created_at, v.id",
                 .rows = DB_MANY,
-                .decode = decode_append,
+                .decode = answer_append,
                 .idempotent = true,
         };
         return db_query(&statement, ret, DB_TEXT(hostname));
@@ -108,7 +75,7 @@ struct db_query vm_changes(const char *horizon, struct vm_list *ret)
                        "  where t.changed_xid >= $1::xid8 and not exists (select 1 from vms v where v.hostname = t.hostname)",
                 // clang-format on
                 .rows = DB_MANY,
-                .decode = decode_append,
+                .decode = answer_append,
                 .idempotent = true,
         };
         return db_query(&statement, ret, DB_TEXT(horizon));
@@ -120,7 +87,7 @@ struct db_query vm_horizon(struct text_answer *ret)
                 .name = "vm_horizon",
                 .sql = "select pg_snapshot_xmin(pg_current_snapshot())::text",
                 .rows = DB_ONE,
-                .decode = decode_text,
+                .decode = answer_text,
                 .idempotent = true,
         };
         return db_query_none(&statement, ret);
@@ -134,7 +101,7 @@ struct db_query vm_claimable(struct count_answer *ret)
                 .sql = "select count(*) from vms v left join vm_presence p on p.vm_id = v.id where " CLAIMABLE("v", "p"),
                 // clang-format on
                 .rows = DB_ONE,
-                .decode = decode_count,
+                .decode = answer_count,
                 .idempotent = true,
         };
         return db_query_none(&statement, ret);
@@ -154,7 +121,7 @@ struct db_query vm_counts(struct json_answer *ret)
                        "  from vms v left join vm_presence p on p.vm_id = v.id",
                 // clang-format on
                 .rows = DB_ONE,
-                .decode = decode_object,
+                .decode = answer_object,
                 .idempotent = true,
         };
         return db_query_none(&statement, ret);
@@ -172,7 +139,7 @@ struct db_query vm_introduce(const char *hostname, struct flag_answer *ret)
                        " select not exists (select 1 from retired_hostnames where hostname = $1::text)",
                 // clang-format on
                 .rows = DB_ONE,
-                .decode = decode_flag,
+                .decode = answer_flag,
                 .idempotent = true,
         };
         return db_query(&statement, ret, DB_TEXT(hostname));
@@ -204,7 +171,7 @@ struct db_query vm_inventory(struct vm_list *ret)
                        "       exists (select 1 from vm_presence p where p.vm_id = v.id) as seen"
                        "  from vms v order by v.created_at, v.id",
                 .rows = DB_MANY,
-                .decode = decode_append,
+                .decode = answer_append,
                 .idempotent = true,
         };
         return db_query_none(&statement, ret);
@@ -222,7 +189,7 @@ struct db_query vm_name(const char *hostname, const char *token_hash, struct fla
                        " select exists (select 1 from made)",
                 // clang-format on
                 .rows = DB_ONE,
-                .decode = decode_flag,
+                .decode = answer_flag,
         };
         return db_query(&statement, ret, DB_TEXT(hostname), DB_TEXT(token_hash));
 }
@@ -269,7 +236,7 @@ struct db_query vm_retire(const char *hostname, struct vm_list *ret)
                        " select hostname, launched from went order by hostname",
                 // clang-format on
                 .rows = DB_MANY,
-                .decode = decode_append,
+                .decode = answer_append,
         };
         return db_query(&statement, ret, DB_TEXT(hostname));
 }

@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "db/db.h"
+#include "lab/answer.h"
 
 /* A heartbeat older than this is a silence (contract, "The life of a VM"). */
 #define SILENCE_SECONDS "90"
@@ -21,11 +21,6 @@ struct vm_brief {
 /* One VM by name: does it exist, what is its status and its secret's hash. */
 struct db_query vm_brief(const char *hostname, struct vm_brief *ret);
 
-/* Receiver of the lists: an array that rows are appended to. Made by the caller. */
-struct vm_list {
-        json_t *array;
-};
-
 /* [{"hostname","status"}] by name, as the specification's GET /api/vm-status. */
 struct db_query vm_statuses(struct vm_list *ret);
 /* Whole rows with our columns, for administrators; `hostname` NULL: all. */
@@ -33,27 +28,15 @@ struct db_query vm_rows(const char *hostname, struct vm_list *ret);
 /* Rows that changed since the transaction id `horizon`, and names that went, {"gone": true, "hostname"}. */
 struct db_query vm_changes(const char *horizon, struct vm_list *ret);
 
-struct text_answer {
-        char *text; /* owned by the receiver's owner */
-};
 /* The horizon before which everything is visible: text of an xid8. */
 struct db_query vm_horizon(struct text_answer *ret);
 
-struct count_answer {
-        int64_t count;
-};
 /* Seats that could be claimed at this moment. */
 struct db_query vm_claimable(struct count_answer *ret);
 
-struct json_answer {
-        json_t *value; /* owned by the receiver's owner */
-};
 /* {"total","claimable","assigned","initializing","error","unknown"} */
 struct db_query vm_counts(struct json_answer *ret);
 
-struct flag_answer {
-        bool yes;
-};
 /* A word from an unknown machine when client_auth is `open`: makes its row unless its name is retired. */
 struct db_query vm_introduce(const char *hostname, struct flag_answer *ret);
 

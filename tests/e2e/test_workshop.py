@@ -86,6 +86,7 @@ def test_whole_workshop(workshop, repository):
     seats = lab.sql("select hostname, email from vms where email is not null order by 1")
     lab.cli("launch", "1")
     assert len(lab.vms()) == 4 and lab.sql("select hostname, email from vms where email is not null order by 1") == seats
+    assert lab.vm_processes() and lab.cgroups()
     lab.cli("destroy", "--yes")
     assert lab.vms() == [] and not lab.vm_processes()
     assert not lab.vm_names_on_disk() and not lab.mounts() and not lab.cgroups()
