@@ -322,8 +322,9 @@ static void on_input(struct db_link *link)
                 if (result) {
                         nulls = 0;
                         take_result(c, result);
-                } else if (++nulls > NULLS_MAX) {
-                        db_link_drop(link, "the connection lost its place");
+                } else if (++nulls > NULLS_MAX) { /* libpq forgets what it owes when a write failed */
+                        _cleanup_free_ char *words = db_trouble(link->pg);
+                        db_link_drop(link, "%s", *words ? words : "an answer is missing");
                 }
                 if (link->state != LINK_UP)
                         return;

@@ -80,9 +80,6 @@ create table vm_log_lines (
 -- lines come in the order of time: finding the old ones costs next to nothing
 create index vm_log_lines_at_idx on vm_log_lines using brin (at) with (autosummarize = on);
 
--- lines come in the order of time: a tiny index finds the old ones for retention
-create index vm_log_lines_at_idx on vm_log_lines using brin (at);
-
 create table vm_log_batches (
         vm_id integer not null references @table@ (id) on delete cascade,
         batch_id text not null,

@@ -36,6 +36,7 @@ static void open_pool(unsigned connections, int64_t deadline_ms)
                                           .init_sql = "set statement_timeout = '60s'",
                                           .connections = connections,
                                           .deadline_ms = deadline_ms};
+        pg_wait_for(&pg, "select count(*) from pg_stat_activity where application_name = 'pool'", "0");
         loop_init(&loop);
         pg_fine(db_pool_new(&loop, &options, &pool, &error), &error);
         assert_ptr_equal(loop.db, pool);
@@ -178,8 +179,7 @@ static void an_unpreparable_statement_fails_alone(void **state _unused_)
 /* Somebody between us and the server (or a changed table) made the prepared statements go. */
 static void forgotten_statements_are_prepared_again(void **state _unused_)
 {
-        static const struct db_statement forget = {
-                .name = "forget", .sql = "deallocate all", .rows = DB_NO_ROWS};
+        static const struct db_statement forget = {.name = "forget", .sql = "deallocate all", .rows = DB_NO_ROWS};
         static const struct db_statement wide = {
                 .name = "wide", .sql = "select * from widening", .rows = DB_ONE, .decode = decode_int};
         struct ask asks[20];
@@ -187,9 +187,9 @@ static void forgotten_statements_are_prepared_again(void **state _unused_)
         pg_exec(&pg, "create table widening as select 1 as n");
         for (int round = 0; round < 3; round++) {
                 for (size_t i = 0; i < ARRAY_SIZE(asks); i++)
-                        ask(&asks[i], i == 3                   ? (struct db_query){.statement = &forget}
-                                      : i % 2                  ? (struct db_query){.statement = &wide}
-                                                               : db_query(&echo, NULL, DB_INT((int64_t)i)));
+                        ask(&asks[i], i == 3  ? (struct db_query){.statement = &forget}
+                                      : i % 2 ? (struct db_query){.statement = &wide}
+                                              : db_query(&echo, NULL, DB_INT((int64_t)i)));
                 for (size_t i = 0; i < ARRAY_SIZE(asks); i++)
                         pg_fine(ask_wait(&asks[i]), &asks[i].wish.error);
                 pg_exec(&pg, "alter table widening add column more text");
@@ -204,9 +204,10 @@ static void forgotten_statements_are_prepared_again(void **state _unused_)
 /* An error that only COMMIT finds is the query's error: it is answered after its commit, never before. */
 static void a_failing_commit_is_told(void **state _unused_)
 {
-        static const struct db_statement insert = {
-                .name = "insert_deferred", .sql = "insert into deferred values (1) returning 1", .rows = DB_ONE,
-                .decode = decode_int};
+        static const struct db_statement insert = {.name = "insert_deferred",
+                                                   .sql = "insert into deferred values (1) returning 1",
+                                                   .rows = DB_ONE,
+                                                   .decode = decode_int};
         struct ask asks[3];
         pg_exec(&pg, "create table deferred (n int, unique (n) deferrable initially deferred)");
         open_pool(1, 60000);
@@ -223,9 +224,11 @@ static void a_failing_commit_is_told(void **state _unused_)
 
 static void a_lost_race_is_run_again(void **state _unused_)
 {
-        static const struct db_statement statement = {
-                .name = "third_time", .sql = "select raise_until($1::int)", .rows = DB_ONE, .decode = decode_int,
-                .retry = "23505"};
+        static const struct db_statement statement = {.name = "third_time",
+                                                      .sql = "select raise_until($1::int)",
+                                                      .rows = DB_ONE,
+                                                      .decode = decode_int,
+                                                      .retry = "23505"};
         struct ask a, b, never;
         pg_exec(&pg, "create sequence tries");
         pg_exec(&pg, "create function raise_until(n int) returns int language plpgsql as $$ begin"
@@ -247,9 +250,10 @@ static void a_lost_race_is_run_again(void **state _unused_)
 
 static void deadlocks_are_run_again(void **state _unused_)
 {
-        static const struct db_statement cross = {
-                .name = "cross", .sql = "select sum(touch(n)) from (values ($1::int), ($2::int)) v(n)", .rows = DB_ONE,
-                .decode = decode_sum};
+        static const struct db_statement cross = {.name = "cross",
+                                                  .sql = "select sum(touch(n)) from (values ($1::int), ($2::int)) v(n)",
+                                                  .rows = DB_ONE,
+                                                  .decode = decode_sum};
         static struct ask asks[200];
         pg_exec(&pg, "create table rows as select n, 0 as hits from generate_series(1, 2) n");
         pg_exec(&pg, "create function touch(r int) returns int language plpgsql as $$ begin"
@@ -278,7 +282,8 @@ static int64_t backend_pid(void)
 /* Until the server has begun with it. */
 static void until_napping(int64_t n)
 {
-        const char *sql = "select count(*) from pg_stat_activity where application_name = 'pool' and wait_event = 'PgSleep'";
+        const char *sql =
+                "select count(*) from pg_stat_activity where application_name = 'pool' and wait_event = 'PgSleep'";
         int64_t deadline = clock_ms() + PG_PATIENCE_MS;
         while (pg_number(&pg, sql) != n) {
                 assert_true(clock_ms() < deadline);
@@ -298,6 +303,7 @@ static void a_terminated_backend_costs_nothing(void **state _unused_)
         loop_turn_ms(&loop, 0);
         for (size_t i = 0; i < ARRAY_SIZE(writer); i++)
                 ask(&writer[i], db_query(&write_done, NULL, DB_INT((int64_t)i)));
+        loop_turn_ms(&loop, 20);
         until_napping(1);
         _cleanup_free_ char *sql = xasprintf("select pg_terminate_backend(%lld)", (long long)pid);
         pg_exec(&pg, sql);
@@ -310,6 +316,24 @@ static void a_terminated_backend_costs_nothing(void **state _unused_)
         close_pool();
 }
 
+static void a_write_finds_the_connection_gone(void **state _unused_)
+{
+        struct ask sleeper, reader;
+        open_pool(1, 60000);
+        int64_t pid = backend_pid();
+        ask(&sleeper, db_query(&nap, NULL, DB_INT(4), DB_DOUBLE(0.2)));
+        until_napping(1);
+        _cleanup_free_ char *sql = xasprintf("select pg_terminate_backend(%lld)", (long long)pid);
+        pg_exec(&pg, sql);
+        ask(&reader, db_query(&echo, NULL, DB_INT(5)));
+        int code = ask_wait(&sleeper);
+        assert_true(code == 0 || code == -ENOTCONN);
+        pg_fine(ask_wait(&reader), &reader.wish.error);
+        assert_int_equal(reader.value, 5);
+        wish_clear(&sleeper.wish);
+        close_pool();
+}
+
 /* kill -9: nobody knows what was done. Only what may run twice is sent again; the server recovers meanwhile. */
 static void a_killed_backend_is_not_guessed_about(void **state _unused_)
 {
@@ -319,7 +343,8 @@ static void a_killed_backend_is_not_guessed_about(void **state _unused_)
         ask(&once, db_query(&nap, NULL, DB_INT(1), DB_DOUBLE(3)));
         ask(&twice, db_query(&nap_twice, NULL, DB_INT(2), DB_DOUBLE(3)));
         until_napping(2);
-        _cleanup_free_ char *one = pg_value(&pg, "select pid from pg_stat_activity where wait_event = 'PgSleep' limit 1");
+        _cleanup_free_ char *one = pg_value(&pg,
+                                            "select pid from pg_stat_activity where wait_event = 'PgSleep' limit 1");
         assert_int_equal(kill((pid_t)strtol(one, NULL, 10), SIGKILL), 0);
         int code = ask_wait(&once);
         assert_true(code == -ENOTCONN || code == 0);
@@ -457,7 +482,8 @@ static void thousands(void **state _unused_)
                 pg_fine(ask_wait(&asks[i]), &asks[i].wish.error);
                 assert_int_equal(asks[i].value, (int64_t)i);
         }
-        assert_int_equal(loop_query(&loop, (struct db_query){.statement = &echo, .receiver = &asks[0].value}, NULL), -EPROTO);
+        assert_int_equal(loop_query(&loop, (struct db_query){.statement = &echo, .receiver = &asks[0].value}, NULL),
+                         -EPROTO);
         close_pool();
 }
 
@@ -472,6 +498,7 @@ int main(void)
                 cmocka_unit_test(a_lost_race_is_run_again),
                 cmocka_unit_test(deadlocks_are_run_again),
                 cmocka_unit_test(a_terminated_backend_costs_nothing),
+                cmocka_unit_test(a_write_finds_the_connection_gone),
                 cmocka_unit_test(a_killed_backend_is_not_guessed_about),
                 cmocka_unit_test(a_restarted_server_is_found_again),
                 cmocka_unit_test(no_server_in_time_is_not_connected),
