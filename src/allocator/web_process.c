@@ -21,6 +21,7 @@
 #include "lab/logs.h"
 #include "lab/operation.h"
 #include "lab/report.h"
+#include "lab/vm.h"
 #include "web/assets.h"
 #include "web/web.h"
 
@@ -163,6 +164,7 @@ static int start(struct process *p, const json_t *handover, struct error *error)
         web->reports = batch_new(&web->loop, &report_kind);
         web->metrics = batch_new(&web->loop, &metrics_kind);
         web->logs = batch_new(&web->loop, &logs_kind);
+        web->counts = batch_new(&web->loop, &claimable_kind);
         web->login = login_new(web->config->app.admin_user, json_get_string(handover, "admin_hash"));
         web->claims_by_email = limiter_new(CLAIMS_A_MINUTE, 60000, 0);
         web->wrong_codes = limiter_new(WRONG_CODES_A_MINUTE, 60000, 0);
@@ -208,6 +210,7 @@ static void stop(struct process *p)
         batch_free(web->reports);
         batch_free(web->metrics);
         batch_free(web->logs);
+        batch_free(web->counts);
         db_listener_free(web->loop.listener);
         db_pool_free(web->loop.db);
         loop_deinit(&web->loop);

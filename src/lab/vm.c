@@ -93,19 +93,25 @@ struct db_query vm_horizon(struct text_answer *ret)
         return db_query_none(&statement, ret);
 }
 
-struct db_query vm_claimable(struct count_answer *ret)
+static int decode_claimable(const struct db_row *row, void *receiver, struct error *error _unused_)
 {
-        static const struct db_statement statement = {
-                .name = "vm_claimable",
-                // clang-format off
-                .sql = "select count(*) from vms v left join vm_presence p on p.vm_id = v.id where " CLAIMABLE("v", "p"),
-                // clang-format on
-                .rows = DB_ONE,
-                .decode = answer_count,
-                .idempotent = true,
-        };
-        return db_query_none(&statement, ret);
+        ((struct count_answer *)receiver)->count = db_int(row, 1);
+        return 0;
 }
+
+static const struct db_statement claimable_statement = {
+        .name = "vm_claimable",
+        // clang-format off
+        .sql = "select i.ord, c.n from jsonb_to_recordset($1::jsonb) as i(ord int), ("
+               "   select count(*) as n from vms v left join vm_presence p on p.vm_id = v.id"
+               "    where " CLAIMABLE("v", "p") ") c",
+        // clang-format on
+        .rows = DB_MANY,
+        .decode = decode_claimable,
+        .idempotent = true,
+};
+
+const struct batch_kind claimable_kind = {.statement = &claimable_statement, .items_max = 4096};
 
 struct db_query vm_counts(struct json_answer *ret)
 {

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "db/batch.h"
 #include "lab/answer.h"
 
 /* A heartbeat older than this is a silence (contract, "The life of a VM"). */
@@ -31,8 +32,9 @@ struct db_query vm_changes(const char *horizon, struct vm_list *ret);
 /* The horizon before which everything is visible: text of an xid8. */
 struct db_query vm_horizon(struct text_answer *ret);
 
-/* Seats that could be claimed at this moment. */
-struct db_query vm_claimable(struct count_answer *ret);
+/* Seats that could be claimed at this moment, into a struct count_answer. A batch, because a whole class asks it over and
+ * over: everybody who asked before it began shares one count. The item is empty. */
+extern const struct batch_kind claimable_kind;
 
 /* {"total","claimable","assigned","initializing","error","unknown"} */
 struct db_query vm_counts(struct json_answer *ret);

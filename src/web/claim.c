@@ -31,6 +31,16 @@ static bool access_code_asked(const struct web *web)
         return *code && strcmp(code, "none") != 0;
 }
 
+/* Counts are shared, so each asker is a key of its own. */
+static int count_await_named(struct task *t, task_step next, const char *name)
+{
+        struct claim_state *s = t->state;
+        char key[24];
+        snprintf(key, sizeof key, "%p", (void *)t);
+        return batch_await_named(t, web_of(t)->counts, key, json_object(), &s->count, next, name);
+}
+#define count_await(t, next) count_await_named((t), (next), #next)
+
 /* --- the form ------------------------------------------------------------------------------------------------------ */
 
 static int home_answer(struct task *t)
@@ -44,8 +54,7 @@ static int home_answer(struct task *t)
 
 int home_page(struct task *t)
 {
-        struct claim_state *s = t->state;
-        return db_await(t, vm_claimable(&s->count), home_answer);
+        return count_await(t, home_answer);
 }
 
 static int count_answer(struct task *t)
@@ -56,8 +65,7 @@ static int count_answer(struct task *t)
 
 int claimable_count(struct task *t)
 {
-        struct claim_state *s = t->state;
-        return db_await(t, vm_claimable(&s->count), count_answer);
+        return count_await(t, count_answer);
 }
 
 /* --- the claim ----------------------------------------------------------------------------------------------------- */
@@ -71,7 +79,7 @@ static int refuse(struct task *t, unsigned status, const char *code, char *messa
         s->message_kind = status == 503 ? "warning" : "danger";
         if (request_wants_json(t))
                 return reply_error(t, status, code, "%s", message);
-        return db_await(t, vm_claimable(&s->count), home_answer);
+        return count_await(t, home_answer);
 }
 
 static int refuse_error(struct task *t, unsigned status, const char *code, struct error *error)
