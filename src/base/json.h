@@ -13,6 +13,8 @@
 
 /* A new reference, or NULL with the sentence in `error` (code -EINVAL). Strings may hold \u0000. */
 json_t *json_read(const char *data, size_t len, struct error *error);
+/* The same for what a stranger sent: refused when it holds more than so many commas and opening brackets. */
+json_t *json_read_max(const char *data, size_t len, size_t values_max, struct error *error);
 void json_write(const json_t *value, struct buf *out); /* compact */
 char *json_text(const json_t *value);                  /* compact; owned by the caller */
 

@@ -11,23 +11,24 @@
 
 static void drop_body(struct request *req)
 {
-        req->server->body_bytes -= req->body.cap;
+        req->server->body_bytes -= req->body_charge;
+        req->body_charge = 0;
         buf_deinit(&req->body);
 }
 
 static void keep(struct request *req, const char *data, size_t len)
 {
         struct http_server *server = req->server;
-        size_t before = req->body.cap;
         if (req->early_status)
                 return;
-        if (server->body_bytes + len > BODIES_MAX) {
+        if (server->body_bytes + len > BODIES_MAX && req->body.len + len > BODY_SMALL) {
                 request_refuse(req, 503, "busy", "Too much is being sent at this moment. Please try again.");
                 drop_body(req);
                 return;
         }
         buf_add(&req->body, data, len);
-        server->body_bytes += req->body.cap - before;
+        server->body_bytes += req->body.cap - req->body_charge;
+        req->body_charge = req->body.cap;
 }
 
 bool request_body(struct request *req, const char *data, size_t len)
@@ -53,7 +54,7 @@ static bool is_type(const char *content_type, const char *wanted)
 static void parse_json(struct request *req)
 {
         _cleanup_error_ struct error error = ERROR_NULL;
-        json_t *value = json_read(buf_str(&req->body), req->body.len, &error);
+        json_t *value = json_read_max(buf_str(&req->body), req->body.len, JSON_VALUES_MAX, &error);
         if (value && json_is_object(value)) {
                 req->json = value;
                 return;
@@ -94,5 +95,5 @@ void body_parse(struct request *req)
         else
                 request_refuse(req, 415, "content-type", "This address takes %s, not %.100s.",
                                taken == HTTP_BODY_FORM ? "a form" : "JSON", type);
-        drop_body(req);
+        buf_deinit(&req->body); /* what was made of it is charged until the request ends */
 }

@@ -22,7 +22,9 @@
 #define BODY_DRAIN_MAX ((size_t)1 << 20) /* what is read and thrown away to be able to answer 413 */
 #define STREAM_LAG_MAX ((size_t)1 << 20) /* a reader that lags more than this is cut off */
 #define STREAM_PENDING_MAX ((size_t)16 << 20)
-#define BODIES_MAX ((size_t)256 << 20) /* of all requests together */
+#define BODIES_MAX ((size_t)64 << 20) /* of all requests together, for as long as the requests live */
+#define BODY_SMALL ((size_t)16384)    /* is taken whatever others send */
+#define JSON_VALUES_MAX 32768         /* of one body */
 #define DEADLINE_MS_DEFAULT 60000
 #define RECEIVE_MS_MAX 60000      /* for the whole of a request's head and body */
 #define REPLY_MS_MAX 600000       /* to take a whole answer that is no stream */
@@ -119,7 +121,7 @@ struct request {
         struct segments segments;
         struct buf arguments; /* decoded query: name NUL value NUL ... */
 
-        size_t body_max, body_seen;
+        size_t body_max, body_seen, body_charge; /* the last: its share of server.body_bytes */
         struct buf body;
         json_t *json;
         struct form *form;

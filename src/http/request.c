@@ -23,7 +23,7 @@ static void release(struct request *req)
                 return;
         list_remove(&req->link);
         list_remove(&req->resume);
-        req->server->body_bytes -= req->body.cap;
+        req->server->body_bytes -= req->body_charge;
         buf_deinit(&req->segments.text);
         buf_deinit(&req->arguments);
         buf_deinit(&req->body);

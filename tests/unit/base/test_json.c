@@ -79,6 +79,19 @@ static void closing_first_buys_no_depth(void **state _unused_)
         refused(buf_str(&text), "not valid JSON");
 }
 
+static void counts_values(void **state _unused_)
+{
+        static const char *const texts[] = {"[1,2,3]", "{\"a\":1,\"b\":[]}", "[{},{}]", "[\",,,,,,\"]"};
+        static const size_t values[] = {4, 4, 5, 2};
+        for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+                _cleanup_error_ struct error error = ERROR_NULL;
+                _cleanup_json_ json_t *value = json_read_max(texts[i], strlen(texts[i]), values[i], &error);
+                assert_non_null(value);
+                assert_null(json_read_max(texts[i], strlen(texts[i]), values[i] - 1, &error));
+                assert_contains(error_text(&error), "JSON of more than");
+        }
+}
+
 static void nul_in_a_text_is_kept(void **state _unused_)
 {
         _cleanup_json_ json_t *value = read_text("\"a\\u0000b\"");
@@ -104,6 +117,7 @@ int main(void)
                 cmocka_unit_test(counts_depth),
                 cmocka_unit_test(brackets_in_texts_do_not_count),
                 cmocka_unit_test(closing_first_buys_no_depth),
+                cmocka_unit_test(counts_values),
                 cmocka_unit_test(nul_in_a_text_is_kept),
                 cmocka_unit_test(writes_compact),
         };

@@ -199,6 +199,37 @@ static void send_large(const char *headers, size_t size, unsigned status)
         }
 }
 
+/* Each {} of a list would cost a hundred times its text. */
+static void a_body_of_many_values_is_not_built(void **state _unused_)
+{
+        _cleanup_buf_ struct buf body = BUF_NULL;
+        buf_adds(&body, "{\"a\":[{}");
+        for (int i = 0; i < 50000; i++)
+                buf_adds(&body, ",{}");
+        buf_adds(&body, "]}");
+        expect_answer("POST /echo", JSON_WANTED, buf_str(&body), 400, "JSON of more than 32768 values");
+}
+
+/* Uploads that never end take what all requests may have together; who sends little is served nevertheless. */
+static void large_uploads_do_not_keep_small_ones_out(void **state _unused_)
+{
+        enum { UPLOADS = 66, SENT = 1 << 20 };
+        _cleanup_buf_ struct buf in = BUF_NULL;
+        char *zeros = xcalloc(1, SENT);
+        int fds[UPLOADS];
+        for (int i = 0; i < UPLOADS; i++) {
+                fds[i] = client_open(&server);
+                client_send(fds[i], "POST /echo HTTP/1.1\r\nHost: lab\r\nContent-Length: 1048576\r\n\r\n");
+                client_send_bytes(&server, fds[i], zeros, SENT - 1);
+        }
+        client_send_bytes(&server, fds[UPLOADS - 1], zeros, 1);
+        client_expect(&server, fds[UPLOADS - 1], &in, "503 ");
+        expect_answer("POST /echo", JSON_WANTED, "{\"a\":1}", 200, "");
+        for (int i = 0; i < UPLOADS; i++)
+                close(fds[i]);
+        free(zeros);
+}
+
 static void too_large_bodies_get_413_or_no_answer(void **state _unused_)
 {
         send_large("Content-Length: 1001\r\n", 1001, 413);
@@ -450,6 +481,8 @@ int main(void)
                 SERVED(bodies_are_parsed_by_their_type),
                 SERVED(bad_bodies_are_refused),
                 SERVED(rights_come_before_what_is_wrong_with_a_body),
+                SERVED(a_body_of_many_values_is_not_built),
+                SERVED(large_uploads_do_not_keep_small_ones_out),
                 SERVED(too_large_bodies_get_413_or_no_answer),
                 SERVED(a_chunked_body_is_read),
                 SERVED(continue_is_said_to_who_waits_for_it),
