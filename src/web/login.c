@@ -18,6 +18,7 @@
 #define COOKIE "lablink_admin"
 #define COOKIE_SECONDS 43200
 #define CHECKS_AT_ONCE 2
+#define WAIT_MS 50 /* for a free thread, before looking again */
 #define FAILURES_A_MINUTE 10
 #define PENALTY_MAX_MS 300000
 
@@ -170,12 +171,29 @@ static void discard(void *argument)
 
 static int checked(struct task *t);
 
-/* A check belongs to the request while it waits for a free thread, and to the thread while it runs. */
+static int blocked(struct task *t, int64_t wait_ms)
+{
+        char seconds[24];
+        snprintf(seconds, sizeof seconds, "%lld", (long long)(wait_ms / 1000 + 1));
+        reply_header(t, "Retry-After", seconds);
+        return reply_error(t, 429, "too-many-log-ins",
+                           "Too many failed log-ins from this address. Please wait %s seconds.", seconds);
+}
+
+/* A check belongs to the request while it waits for a free thread, and to the thread while it runs. Whoever waited is
+ * looked at again: others of its address may have used up its tries, or have shown that the password is right. */
 static int check_start(struct task *t)
 {
         struct login *login = web_of(t)->login;
+        int64_t wait = limiter_blocked(login->failures, request_address(t));
+        if (login_known(login, t)) {
+                web_become_admin(t);
+                return http_proceed(t);
+        }
+        if (wait > 0)
+                return blocked(t, wait);
         if (login->running >= CHECKS_AT_ONCE)
-                return sleep_await(t, 20, check_start);
+                return sleep_await(t, WAIT_MS, check_start);
         struct check *check = xcalloc(1, sizeof *check);
         if (!read_basic(request_header(t, "Authorization"), check) || !token_equal(check->user, login->user)) {
                 check_free(check);
@@ -210,17 +228,8 @@ static int checked(struct task *t)
 
 int login_check(struct task *t)
 {
-        struct login *login = web_of(t)->login;
-        char seconds[24];
         const char *header = request_header(t, "Authorization");
         if (!header || strncasecmp(header, "Basic ", 6) != 0)
                 return ask(t);
-        int64_t wait = limiter_blocked(login->failures, request_address(t));
-        if (wait > 0) {
-                snprintf(seconds, sizeof seconds, "%lld", (long long)(wait / 1000 + 1));
-                reply_header(t, "Retry-After", seconds);
-                return reply_error(t, 429, "too-many-log-ins",
-                                   "Too many failed log-ins from this address. Please wait %s seconds.", seconds);
-        }
         return check_start(t);
 }

@@ -1,5 +1,6 @@
 """Administration over HTTP: log-in, cookies, cross-site requests, operations, the command line's socket, live events."""
 
+import concurrent.futures
 import json
 import socket
 import threading
@@ -215,3 +216,31 @@ def test_second_allocator_on_one_state_directory_is_refused(new_lab):
     done = subprocess.run(words, capture_output=True, text=True, timeout=90, env=lab.environ(), cwd=lab.directory)
     assert done.returncode == 1 and "already runs" in done.stderr
     assert lab.get("/healthz").status_code == 200
+
+
+def test_many_wrong_passwords_at_once_are_no_more_tries(new_lab):
+    """A burst does not get past the limit because nothing had failed yet when its requests came."""
+    lab = new_lab()
+    good = lab.session()
+    assert good.get(lab.url + "/admin", auth=lab.admin).status_code == 200
+
+    def guess(number):
+        with lab.session() as session:
+            return session.get(lab.url + "/admin", auth=("admin", "guess-%d" % number)).status_code
+
+    with concurrent.futures.ThreadPoolExecutor(60) as pool:
+        codes = list(pool.map(guess, range(60)))
+    # ten failures end it; two more checks may be under way at that moment
+    assert codes.count(401) <= 12, codes
+    assert codes.count(429) == 60 - codes.count(401)
+    assert good.get(lab.url + "/admin").status_code == 200, "who is logged in is not kept out"
+
+
+def test_a_right_password_is_checked_once_for_all_who_bring_it(lab):
+    """A script that asks many things at once waits for one check, not for one a request."""
+    def ask(_):
+        with lab.session() as session:
+            return session.get(lab.url + "/admin", auth=lab.admin).status_code
+
+    with concurrent.futures.ThreadPoolExecutor(40) as pool:
+        assert set(pool.map(ask, range(40))) == {200}
