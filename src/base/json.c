@@ -4,8 +4,11 @@
  */
 #include "base/json.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <string.h>
+
+#include "base/text.h"
 
 /* 0, or -E2BIG: nested too deep (*deep) or too many values. */
 static int measure(const char *data, size_t len, size_t values_max, bool *deep)
@@ -56,6 +59,58 @@ json_t *json_read_max(const char *data, size_t len, size_t values_max, struct er
 json_t *json_read(const char *data, size_t len, struct error *error)
 {
         return json_read_max(data, len, SIZE_MAX, error);
+}
+
+/* The value of "uXXXX" at `p`, or -1. */
+static int unicode_escape(const char *p, size_t left)
+{
+        int value = 0;
+        if (left < 5 || *p != 'u')
+                return -1;
+        for (int i = 1; i < 5; i++) {
+                if (!isxdigit((unsigned char)p[i]))
+                        return -1;
+                value = value * 16 + (isdigit((unsigned char)p[i]) ? p[i] - '0' : (p[i] | 0x20) - 'a' + 10);
+        }
+        return value;
+}
+
+/* Puts the escape whose backslash is at `p`; a half of a surrogate pair without its other half becomes U+FFFD. Returns
+ * the bytes taken. */
+static size_t mend_escape(const char *p, size_t left, struct buf *out)
+{
+        int first = unicode_escape(p + 1, left - 1);
+        int second = left > 7 && p[6] == '\\' ? unicode_escape(p + 7, left - 7) : -1;
+        size_t n = first < 0 ? MIN(left, (size_t)2) : 6;
+        if (first >= 0xd800 && first < 0xdc00 && second >= 0xdc00 && second < 0xe000)
+                n = 12;
+        else if (first >= 0xd800 && first < 0xe000) {
+                buf_adds(out, "\\ufffd");
+                return n;
+        }
+        buf_add(out, p, n);
+        return n;
+}
+
+void json_mend(const char *data, size_t len, struct buf *out)
+{
+        _cleanup_buf_ struct buf text = BUF_NULL;
+        bool in_string = false;
+        utf8_scrub(data, len, &text);
+        buf_reserve(out, text.len);
+        for (size_t i = 0; i < text.len;) {
+                char c = text.data[i];
+                if (in_string && c == '\\') {
+                        i += mend_escape(text.data + i, text.len - i, out);
+                        continue;
+                }
+                in_string ^= c == '"';
+                if (in_string && (unsigned char)c < 0x20)
+                        buf_addf(out, "\\u%04x", c);
+                else
+                        buf_addc(out, c);
+                i++;
+        }
 }
 
 static int add_chunk(const char *data, size_t len, void *out)

@@ -51,10 +51,20 @@ static bool is_type(const char *content_type, const char *wanted)
         return len == strlen(wanted) && strncasecmp(content_type, wanted, len) == 0;
 }
 
+static json_t *read_mended(struct request *req, struct error *error)
+{
+        _cleanup_buf_ struct buf mended = BUF_NULL;
+        json_mend(buf_str(&req->body), req->body.len, &mended);
+        error_clear(error);
+        return json_read_max(buf_str(&mended), mended.len, JSON_VALUES_MAX, error);
+}
+
 static void parse_json(struct request *req)
 {
         _cleanup_error_ struct error error = ERROR_NULL;
         json_t *value = json_read_max(buf_str(&req->body), req->body.len, JSON_VALUES_MAX, &error);
+        if (!value && (req->route->body & HTTP_BODY_MENDED))
+                value = read_mended(req, &error);
         if (value && json_is_object(value)) {
                 req->json = value;
                 return;

@@ -25,6 +25,7 @@ enum http_body {
         HTTP_BODY_JSON = 1,
         HTTP_BODY_FORM = 2, /* urlencoded or multipart; fields only, files are refused */
         HTTP_BODY_ANY = HTTP_BODY_JSON | HTTP_BODY_FORM,
+        HTTP_BODY_MENDED = 4, /* with JSON: characters that no JSON text may hold are replaced, not refused */
 };
 
 /* The representation that is specified for the route: used for "Accept: star/star" or none. */

@@ -43,7 +43,7 @@ const struct http_route web_routes[] = {
         {.method = "POST",
          .pattern = "/api/vm-logs",
          ROUTE_STEP(logs_take),
-         .body = HTTP_BODY_JSON,
+         .body = HTTP_BODY_JSON | HTTP_BODY_MENDED, /* a log is not lost for a byte */
          .body_max = 16 << 20,
          .answer = JSON,
          .rights = RIGHT_LOGS,

@@ -43,6 +43,50 @@ static void refuses_the_rest(void **state _unused_)
         refused("99999999999999999999", "not valid JSON");
 }
 
+/* Mended and read, a string is what is expected; NULL: it is refused all the same. */
+static void mends_to(const char *text, size_t len, const char *expected)
+{
+        _cleanup_buf_ struct buf mended = BUF_NULL;
+        json_mend(text, len, &mended);
+        _cleanup_json_ json_t *value = json_read(buf_str(&mended), mended.len, NULL);
+        if (!expected)
+                assert_null(value);
+        else if (!json_is_string(value))
+                fail_msg("%s is refused", buf_str(&mended));
+        else
+                assert_string_equal(json_string_value(value), expected);
+}
+
+static void mends_characters(void **state _unused_)
+{
+        static const struct {
+                const char *text, *expected;
+        } cases[] = {
+                {"\"plain \\u00e4 \\n \\\\ \\\" \\/\"", "plain \xc3\xa4 \n \\ \" /"},
+                {"\"\xff\"", "\xef\xbf\xbd"},
+                {"\"\xc3\"", "\xef\xbf\xbd"},
+                {"\"\\ud83d\\ude00\"", "\xf0\x9f\x98\x80"},
+                {"\"\\ud83d\"", "\xef\xbf\xbd"},
+                {"\"\\ud83dx\"", "\xef\xbf\xbdx"},
+                {"\"\\uDE00\"", "\xef\xbf\xbd"},
+                {"\"\\ud83d\\ud83d\\ude00\"", "\xef\xbf\xbd\xf0\x9f\x98\x80"},
+                {"\"\\ud83d\\u0041\"", "\xef\xbf\xbd"
+                                       "A"},
+                {"\"a\tb\x1b\"", "a\tb\x1b"},
+                {" \n\"x\"", "x"},
+                {"\"\\u12\"", NULL},
+                {"\"\\x\"", NULL},
+                {"\"\\", NULL},
+                {"\"\\u", NULL},
+                {"\"open", NULL},
+        };
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+                mends_to(cases[i].text, strlen(cases[i].text), cases[i].expected);
+        mends_to("\"a\0b\"", 5,
+                 "a\xef\xbf\xbd"
+                 "b");
+}
+
 static void nested(struct buf *out, int levels, char open, char shut)
 {
         for (int i = 0; i < levels; i++)
@@ -114,6 +158,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(reads_any_value),
                 cmocka_unit_test(refuses_the_rest),
+                cmocka_unit_test(mends_characters),
                 cmocka_unit_test(counts_depth),
                 cmocka_unit_test(brackets_in_texts_do_not_count),
                 cmocka_unit_test(closing_first_buys_no_depth),
