@@ -68,19 +68,19 @@ struct db_query seat_claim(const char *email, const char *command, const char *p
         return db_query(&statement, ret, DB_TEXT(email), DB_TEXT(command), DB_TEXT(pin));
 }
 
-struct db_query seat_assignment(const char *hostname, struct seat *ret)
+struct db_query seat_assignment(const char *hostname, const char *token_hash, struct seat *ret)
 {
         static const struct db_statement statement = {
                 .name = "seat_assignment",
                 // clang-format off
                 .sql = "select hostname, email, crd_command, pin, generation, false, " SHOWN("v") ", healthy is false, false"
-                       "  from vms v where hostname = $1",
+                       "  from vms v where hostname = $1 and token_hash is not distinct from $2",
                 // clang-format on
                 .rows = DB_MAYBE,
                 .decode = decode_seat,
                 .idempotent = true,
         };
-        return db_query(&statement, ret, DB_TEXT(hostname));
+        return db_query(&statement, ret, DB_TEXT(hostname), DB_TEXT(token_hash));
 }
 
 static int decode_release(const struct db_row *row, void *receiver, struct error *error _unused_)

@@ -26,8 +26,9 @@ void seat_deinit(struct seat *seat);
 /* `email` and `command` as participant_*() gave them; `pin` is used only for a new seat. */
 struct db_query seat_claim(const char *email, const char *command, const char *pin, struct seat *ret);
 
-/* What a waiting VM looks at: found says that the VM exists, `email` that its seat is held. */
-struct db_query seat_assignment(const char *hostname, struct seat *ret);
+/* What a waiting VM looks at: found says that the VM exists and that its secret is still the one whose hash is given
+ * (NULL: it has none), `email` that its seat is held. */
+struct db_query seat_assignment(const char *hostname, const char *token_hash, struct seat *ret);
 
 enum release_outcome { RELEASE_DONE, RELEASE_REPEATED, RELEASE_NO_SEAT, RELEASE_UNKNOWN_VM };
 

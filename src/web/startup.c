@@ -1,6 +1,7 @@
 /*
  * A VM waits for its seat. It looks, listens and looks again: the watch is set before the query, so that no assignment
- * falls between. A newer wait of the same VM replaces the older one; each 20 s a blank goes out, so that proxies do not
+ * falls between. A newer wait of the same VM replaces the older one, and a wait ends when the VM was given another
+ * secret meanwhile: what waits there is of the seat before. Each 20 s a blank goes out, so that proxies do not
  * cut an idle connection and so that the wait counts as a sign of life.
  */
 #include <errno.h>
@@ -10,6 +11,7 @@
 
 #include "base/clock.h"
 #include "lab/names.h"
+#include "web/principal.h"
 #include "web/routes.h"
 
 #define BLANK_MS 20000
@@ -91,9 +93,11 @@ static int startup_answer(struct task *t)
 static int startup_look(struct task *t)
 {
         struct startup_state *s = t->state;
+        const struct vm_brief *brief = &principal_of(t)->brief;
         seat_deinit(&s->seat);
         watch_start(t->loop, &s->watch, web_of(t)->config->db.message_channel, s->hostname);
-        return db_await(t, seat_assignment(s->hostname, &s->seat), startup_answer);
+        return db_await(t, seat_assignment(s->hostname, brief->has_token ? brief->token_hash : NULL, &s->seat),
+                        startup_answer);
 }
 
 static int startup_known(struct task *t)

@@ -200,3 +200,18 @@ def test_vms_with_a_token_prove_themselves(lab):
     assert report("vm-2", headers=good) == 401, "a VM speaks for itself alone"
     assert lab.post("/vm_startup", json={"hostname": "vm-1"}).status_code == 401
     assert lab.post("/api/vm-logs", json={"log_stream": "vm-1", "messages": []}).status_code == 401
+
+
+def test_a_wait_ends_with_the_secret_that_it_came_with(lab):
+    """What a VM's former life left waiting somewhere is not told who has the seat after it."""
+    import hashlib
+
+    token = "t" * 43
+    lab.add_vm("vm-1", token_hash=hashlib.sha256(token.encode()).hexdigest())
+    old = lab.startup("vm-1", headers={"Authorization": "Bearer " + token})
+    wait_until(lambda: lab.sql("select 1 from vm_presence"))
+    lab.sql("update vms set token_hash = %s", hashlib.sha256(b"new").hexdigest())
+    claim(lab, person())
+    assert old.exception(60) is not None, "closed without an answer"
+    new = lab.startup("vm-1", headers={"Authorization": "Bearer new"})
+    assert new.result(60).json()["generation"] == 1
