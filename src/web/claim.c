@@ -142,6 +142,15 @@ static bool member_has_wrong_type(struct task *t, const char *name)
                (!json_is_string(member) || strlen(json_string_value(member)) != json_string_length(member));
 }
 
+/* The word is said aloud: nobody hears capitals, or the blank that a phone adds. */
+static bool same_word(const char *given, const char *wanted)
+{
+        _cleanup_free_ char *a = xstrdup(given), *b = xstrdup(wanted);
+        str_lower(a);
+        str_lower(b);
+        return token_equal(str_trim(a), str_trim(b));
+}
+
 /* 0: the word was right, or none is asked. */
 static int check_access_code(struct task *t, int *ret_step)
 {
@@ -154,12 +163,14 @@ static int check_access_code(struct task *t, int *ret_step)
                 *ret_step = refuse_for(t, wait, "wrong access codes from your network");
                 return -EAGAIN;
         }
-        if (given && token_equal(given, web->config->security.access_code))
+        if (given && same_word(given, web->config->security.access_code))
                 return 0;
-        if (given && *given)
+        bool wrong = given && *given;
+        if (wrong)
                 limiter_count(web->wrong_codes, request_address(t));
         *ret_step = refuse(t, 403, "access-code",
-                           xstrdup("Please enter the access code that your instructor gave you."));
+                           xasprintf("%sPlease enter the access code that your instructor gave you.",
+                                     wrong ? "This access code is not right. " : ""));
         return -EACCES;
 }
 

@@ -179,7 +179,10 @@ def test_access_code(new_lab):
     claim = lambda **more: lab.post("/api/request_vm", json={"email": "a@b.c", "crd_command": CRD, **more}, headers=JSON)
     assert claim().status_code == 403 and claim(access_code="wrong").status_code == 403
     assert "access_code" in lab.get("/").text
+    assert "not right" in claim(access_code="wrong").json()["error"] and "not right" not in claim().json()["error"]
     assert claim(access_code="open sesame").status_code == 200
+    assert claim(access_code=" Open SESAME ").status_code == 200  # it is said aloud
+    assert claim(access_code="opensesame").status_code == 403
 
 
 def test_token_mode_and_log_token(new_lab):
