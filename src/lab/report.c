@@ -13,6 +13,10 @@
 #include "base/text.h"
 #include "lab/sql.h"
 
+#define METRICS_MAX 16384 /* bytes of one word, as JSON */
+#define METRICS_KEPT "65536"
+#define NUMBER_MAX 9e15 /* larger ones come back from the database as integers that JSON readers refuse */
+
 static int decode_found(const struct db_row *row _unused_, void *receiver, struct error *error _unused_)
 {
         ((struct report_answer *)receiver)->found = true;
@@ -89,6 +93,11 @@ json_t *report_heartbeat(const char *hostname, const char *boot_id, int64_t gene
         return item;
 }
 
+/* What is known of a VM's boot does not grow for ever: beyond a limit the new word stands alone. */
+#define MERGED \
+        "(case when octet_length(v.metrics::text) > " METRICS_KEPT " then i.metrics" \
+        "      else v.metrics || i.metrics end)"
+
 static const struct db_statement metrics_statement = {
         .name = "metrics",
         // clang-format off
@@ -98,8 +107,8 @@ static const struct db_statement metrics_statement = {
                "   select v.id, v.hostname from vms v join item i on i.hostname = v.hostname"
                "    order by v.hostname for no key update of v),"
                " changed as ("
-               "   update vms v set metrics = v.metrics || i.metrics, status = " BACK("v") ","
-               "       total_startup_time_seconds = " TOTAL_TIME("(v.metrics || i.metrics)", "v.terraform_timing_seconds")
+               "   update vms v set metrics = " MERGED ", status = " BACK("v") ","
+               "       total_startup_time_seconds = " TOTAL_TIME(MERGED, "v.terraform_timing_seconds")
                "     from item i join locked l on l.hostname = i.hostname where v.id = l.id),"
                " seen as ("
                "   insert into vm_presence (vm_id) select l.id from locked l order by l.id"
@@ -174,21 +183,35 @@ static json_t *check_seconds(const json_t *value)
         return json_real(seconds);
 }
 
-/* PostgreSQL's jsonb holds no \u0000. */
-static bool holds_nul(const json_t *value)
+/* PostgreSQL's jsonb holds no \u0000, and gives 1e300 back as an integer of 301 digits. */
+static bool is_kept_well(const json_t *value)
 {
         const char *key;
         json_t *member;
         size_t index;
         if (json_is_string(value))
-                return strlen(json_string_value(value)) != json_string_length(value);
+                return strlen(json_string_value(value)) == json_string_length(value);
+        if (json_is_real(value))
+                return fabs(json_real_value(value)) <= NUMBER_MAX;
         json_object_foreach ((json_t *)value, key, member)
-                if (holds_nul(member))
-                        return true;
+                if (!is_kept_well(member))
+                        return false;
         json_array_foreach (value, index, member)
-                if (holds_nul(member))
-                        return true;
-        return false;
+                if (!is_kept_well(member))
+                        return false;
+        return true;
+}
+
+static int check_whole(const json_t *body, struct error *error)
+{
+        if (json_object_size(body) == 0)
+                return error_set(error, -EINVAL, "Metrics are required.");
+        _cleanup_free_ char *text = json_text(body);
+        if (strlen(text) > METRICS_MAX)
+                return error_set(error, -EINVAL, "The metrics are larger than %d bytes.", METRICS_MAX);
+        if (!is_kept_well(body))
+                return error_set(error, -EINVAL, "A metric holds a NUL character or a number beyond 9e15.");
+        return 0;
 }
 
 static int derive_duration(json_t *metrics, const char *start, const char *end, const char *duration)
@@ -204,10 +227,9 @@ static int derive_duration(json_t *metrics, const char *start, const char *end, 
 
 int metrics_check(const json_t *body, json_t **ret, struct error *error)
 {
-        if (json_object_size(body) == 0)
-                return error_set(error, -EINVAL, "Metrics are required.");
-        if (holds_nul(body))
-                return error_set(error, -EINVAL, "A metric holds a NUL character.");
+        int r = check_whole(body, error);
+        if (r < 0)
+                return r;
         _cleanup_json_ json_t *metrics = json_deep_copy(body);
         for (size_t i = 0; i < ARRAY_SIZE(known_metrics); i++) {
                 const char *key = known_metrics[i].key;

@@ -5,7 +5,9 @@ The payloads marked `deployed` are those that the Python LabLink's clients send,
 
 import itertools
 import json
+import random
 import re
+import string
 
 import pytest
 
@@ -116,6 +118,8 @@ CASES = [
     Case("metrics nonsense time", "POST", "/api/vm-metrics/" + VM, 422, "bad-metric", json={"cloud_init_start": "yesterday"}),
     Case("metrics nonsense duration", "POST", "/api/vm-metrics/" + VM, 422, "bad-metric", json={"cloud_init_duration_seconds": "x"}),
     Case("metrics negative duration", "POST", "/api/vm-metrics/" + VM, 422, "bad-metric", json={"cloud_init_duration_seconds": -1}),
+    Case("metrics too large", "POST", "/api/vm-metrics/" + VM, 422, "bad-metric", json={"note": "x" * 20000}),
+    Case("metrics huge number", "POST", "/api/vm-metrics/" + VM, 422, "bad-metric", json={"note": [1e300]}),
     Case("metrics boolean", "POST", "/api/vm-metrics/" + VM, 422, "bad-metric", json={"container_start_time": True}),
     Case("metrics GET", "GET", "/api/vm-metrics/" + VM, 405),
     *bad_json("metrics", "/api/vm-metrics/" + VM),
@@ -262,6 +266,15 @@ def test_gpu_words(lab):
     for word, healthy in ((True, True), ("Unhealthy", False), ("N/A", None), ("HEALTHY", True), (False, False)):
         assert lab.post("/api/gpu_health", json={"hostname": VM, "gpu_status": word}).status_code == 200
         assert lab.vm(VM)["healthy"] is healthy
+
+
+def test_metrics_do_not_grow_for_ever(lab):
+    lab.add_vm("vm-1")
+    for number in range(30):
+        noise = "".join(random.choices(string.ascii_letters, k=9000))
+        assert lab.post("/api/vm-metrics/vm-1", json={"note-%d" % number: noise}).status_code == 200
+    metrics = lab.vm("vm-1")["metrics"]
+    assert len(json.dumps(metrics)) < 100000 and "note-29" in metrics
 
 
 def test_metrics_are_merged(lab):
