@@ -93,15 +93,19 @@ static int decode_line(const struct db_row *row, void *receiver, struct error *e
         return 0;
 }
 
+/* However long the lines are, a piece of a log is small: more than one of the longest, far less than 10,000 of them. */
+#define PIECE_BYTES "2097152"
+#define BYTES(order) "sum(octet_length(l.message)) over (order by " order " rows unbounded preceding)"
+
 struct db_query logs_tail(const char *hostname, int64_t tail, struct log_text *ret)
 {
         static const struct db_statement statement = {
                 .name = "logs_tail",
                 // clang-format off
                 .sql = "select line, message from ("
-                       "   select l.line, l.message from vm_log_lines l"
+                       "   select l.line, l.message, " BYTES("l.line desc") " as bytes from vm_log_lines l"
                        "    where l.vm_id = (select id from vms where hostname = $1) order by l.line desc limit $2) t"
-                       " order by line",
+                       " where bytes <= " PIECE_BYTES " order by line",
                 // clang-format on
                 .rows = DB_MANY,
                 .decode = decode_line,
@@ -114,9 +118,11 @@ struct db_query logs_after(const char *hostname, int64_t after, int64_t limit, s
         static const struct db_statement statement = {
                 .name = "logs_after",
                 // clang-format off
-                .sql = "select l.line, l.message from vm_log_lines l"
-                       " where l.vm_id = (select id from vms where hostname = $1) and l.line > $2"
-                       " order by l.line limit $3",
+                .sql = "select line, message from ("
+                       "   select l.line, l.message, " BYTES("l.line") " as bytes from vm_log_lines l"
+                       "    where l.vm_id = (select id from vms where hostname = $1) and l.line > $2"
+                       "    order by l.line limit $3) t"
+                       " where bytes <= " PIECE_BYTES " order by line",
                 // clang-format on
                 .rows = DB_MANY,
                 .decode = decode_line,

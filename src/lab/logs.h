@@ -24,6 +24,7 @@ struct log_text {
         int64_t last;    /* number of the last line given; unchanged when there is none */
 };
 
+/* Both give at most 2 MB. */
 /* The last `tail` lines, in order. */
 struct db_query logs_tail(const char *hostname, int64_t tail, struct log_text *ret);
 /* At most `limit` lines after number `after`, in order. */

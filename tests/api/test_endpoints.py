@@ -277,6 +277,24 @@ def test_metrics_do_not_grow_for_ever(lab):
     assert len(json.dumps(metrics)) < 100000 and "note-29" in metrics
 
 
+def test_a_piece_of_a_log_is_small_however_long_its_lines(lab):
+    """One request cannot make the lab hold 160 MB, and the whole log can be read all the same."""
+    lab.add_vm("vm-1")
+    lines = ["%04d %s" % (number, "x" * 15000) for number in range(600)]
+    assert lab.post("/api/vm-logs", json={"log_stream": "vm-1", "messages": lines}).status_code == 200
+    got, last = "", 0
+    while True:
+        answer = lab.get("/api/vm-logs/vm-1?after=%d" % last)
+        assert answer.status_code == 200 and len(answer.content) < 3 << 20
+        if not answer.json()["logs"]:
+            break
+        got, last = got + answer.json()["logs"], answer.json()["last"]
+    assert got.split("\n")[:-1] == lines
+    tail = lab.get("/api/vm-logs/vm-1?tail=10000").json()
+    assert tail["last"] == 600 and tail["logs"].endswith(lines[-1] + "\n") and len(tail["logs"]) < 3 << 20
+    assert lab.get("/api/vm-logs/vm-1").json()["logs"] == got
+
+
 def test_metrics_are_merged(lab):
     lab.add_vm(VM, terraform_timing_seconds=10)
     url = "/api/vm-metrics/" + VM
