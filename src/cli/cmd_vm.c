@@ -21,11 +21,20 @@ static void add_ago(struct table *table, const json_t *vm, const char *key)
         table_add(table, buf_str(&text));
 }
 
+/* Nobody can claim a VM that was released and not yet made fresh, though it runs. */
+static void add_status(struct table *table, const json_t *vm)
+{
+        const char *status = str_or(json_get_string(vm, "status"), "-");
+        bool used = json_is_true(json_object_get(vm, "needs_reset"));
+        bool launched = json_is_true(json_object_get(vm, "launched"));
+        table_addf(table, "%s%s", status, !used ? "" : launched ? ", being made fresh" : ", must be made anew");
+}
+
 static void add_vm(struct table *table, const json_t *vm)
 {
         const json_t *healthy = json_object_get(vm, "healthy");
         table_add_json(table, vm, "hostname");
-        table_add_json(table, vm, "status");
+        add_status(table, vm);
         table_add_json(table, vm, "email");
         table_add_json(table, vm, "in_use");
         table_add(table, json_is_true(healthy) ? "healthy" : json_is_false(healthy) ? "unhealthy" : "N/A");
@@ -128,7 +137,9 @@ int run_vm_release(struct cli *cli, _unused_ int argc, char **argv, struct error
                 return r;
         if (cli->json)
                 json_put(answer, stdout);
-        cli_say(cli, "nobody has the seat on %s any more; the VM is made fresh before somebody else gets it", argv[0]);
+        bool launched = json_is_true(json_object_get(json_object_get(answer, "vm"), "launched"));
+        cli_say(cli, "nobody has the seat on %s any more; the VM %s before somebody else gets it", argv[0],
+                launched ? "is made fresh" : "was not launched here and must be made anew");
         return CLI_GOOD;
 }
 

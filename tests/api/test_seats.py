@@ -187,6 +187,18 @@ def test_release(lab):
     assert wait.result(60).json()["generation"] == 3
 
 
+def test_what_a_released_vm_waits_for_is_told(lab):
+    lab.add_vm("made-here", email=person(), launched=True), lab.add_vm("came", email=person())
+    for name, words in (("made-here", "being made fresh"), ("came", "must be made anew")):
+        lab.post("/api/vm-status", json={"hostname": name, "status": "running"})
+        said = lab.cli("vm", "release", name, "--yes").stdout
+        assert ("not launched here" in said) == (name == "came"), said
+        line = next(line for line in lab.cli("vm", "list").stdout.splitlines() if line.startswith(name))
+        assert words in line, line
+        row = lab.get("/admin/instances", admin=True).text.partition('data-vm="%s"' % name)[2].partition("</tr>")[0]
+        assert ">%s</span>" % words in row, row
+
+
 def test_vms_with_a_token_prove_themselves(lab):
     import hashlib
 

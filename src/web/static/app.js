@@ -260,7 +260,9 @@ function showVm(row, vm, key) {
         fields("hostname").forEach((element) => say(element, vm.hostname));
         say(status, vm.status);
         status.dataset.state = vm.status;
-        fields("needs_reset")[0].hidden = !vm.needs_reset;
+        const [reset] = fields("needs_reset");
+        reset.hidden = !vm.needs_reset;
+        say(reset, vm.launched ? "being made fresh" : "must be made anew");
         fields("email").forEach((element) => say(element, vm.email || ""));
         say(fields("in_use")[0], vm.in_use ? "Yes" : "No");
         say(healthy, vm.healthy === true ? "Healthy" : vm.healthy === false ? "Unhealthy" : "N/A");
