@@ -227,7 +227,8 @@ static void vms(void **state _unused_)
 {
         static const struct fake_answer answers[] = {
                 {"GET /admin/instances HTTP", 200, VMS, true},
-                {"POST /api/admin/vms/vm-1/release HTTP", 200, "{\"vm\":{\"hostname\":\"vm-1\",\"launched\":true},\"operation\":null}"},
+                {"POST /api/admin/vms/vm-1/release HTTP", 200,
+                 "{\"vm\":{\"hostname\":\"vm-1\",\"launched\":true},\"operation\":null}"},
                 {0}};
         _cleanup_run_ struct run run = {0};
         _cleanup_buf_ struct buf requests = BUF_NULL;
