@@ -249,11 +249,24 @@ static void stop_web(struct supervisor *s)
         s->web = 0;
 }
 
+/* A look of ours takes a moment and is not worth a word. */
+static bool operation_at_work(const struct supervisor *s)
+{
+        bool looks = false;
+        for (size_t i = 0; i < RUNNERS_MAX; i++) {
+                if (s->runners[i].pid && s->runners[i].operation)
+                        return true;
+                looks |= s->runners[i].pid != 0;
+        }
+        return !looks;
+}
+
 /* The embedded database stays up until the last runner has ended. */
 static void wait_for_runners(struct supervisor *s)
 {
-        for (bool told = false; !s->hurried && runners_at_work(s); told = true) {
-                if (!told) {
+        for (bool told = false; !s->hurried && runners_at_work(s);) {
+                if (!told && operation_at_work(s)) {
+                        told = true;
                         puts("An operation is still running; waiting for its end. Ctrl-C again leaves it and its database running.");
                         fflush(stdout);
                 }
