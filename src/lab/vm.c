@@ -192,10 +192,13 @@ struct db_query vm_name(const char *hostname, const char *token_hash, struct fla
                        " made as ("
                        "   insert into vms (hostname, status, token_hash, launched) values ($1, 'initializing', $2, true)"
                        "   on conflict (hostname) do nothing returning 1)"
-                       " select exists (select 1 from made)",
+                       /* ... or by this very statement, whose answer was lost when it ran before */
+                       " select exists (select 1 from made)"
+                       "     or exists (select 1 from vms where hostname = $1 and token_hash = $2)",
                 // clang-format on
                 .rows = DB_ONE,
                 .decode = answer_flag,
+                .idempotent = true,
         };
         return db_query(&statement, ret, DB_TEXT(hostname), DB_TEXT(token_hash));
 }
@@ -218,15 +221,15 @@ struct db_query vm_made(const char *hostname, double started, double ended)
         return db_query(&statement, NULL, DB_TEXT(hostname), DB_DOUBLE(started), DB_DOUBLE(ended));
 }
 
-struct db_query vm_unname(const char *hostname)
+struct db_query vm_unname(const char *hostname, const char *token_hash)
 {
         static const struct db_statement statement = {
                 .name = "vm_unname",
-                .sql = "delete from vms where hostname = $1",
+                .sql = "delete from vms where hostname = $1 and email is null and ($2::text is null or token_hash = $2)",
                 .rows = DB_NO_ROWS,
                 .idempotent = true,
         };
-        return db_query(&statement, NULL, DB_TEXT(hostname));
+        return db_query(&statement, NULL, DB_TEXT(hostname), DB_TEXT(token_hash));
 }
 
 struct db_query vm_retire(const char *hostname, struct vm_list *ret)

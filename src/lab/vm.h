@@ -51,8 +51,9 @@ struct db_query vm_inventory(struct vm_list *ret);
 struct db_query vm_name(const char *hostname, const char *token_hash, struct flag_answer *ret);
 /* Times of its making, real seconds since 1970. */
 struct db_query vm_made(const char *hostname, double started, double ended);
-/* The machine could not be made: the row goes again (its name is not retired). */
-struct db_query vm_unname(const char *hostname);
+/* The machine could not be made: the row goes again (its name is not retired), unless somebody has the seat or, with a
+ * hash, the VM has another secret: then it is not the launch's. */
+struct db_query vm_unname(const char *hostname, const char *token_hash);
 /* After the machines are gone: rows go, names are remembered. `hostname` NULL: all. */
 struct db_query vm_retire(const char *hostname, struct vm_list *ret);
 /* Its provider has it no more, or not running. */

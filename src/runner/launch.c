@@ -15,6 +15,7 @@
 struct machine {
         char *hostname;
         char token[TOKEN_LENGTH + 1];
+        char hash[TOKEN_HASH_LENGTH + 1]; /* of the token; empty: no row was written */
         bool made;
 };
 
@@ -83,10 +84,9 @@ static int write_rows(struct runner *runner, struct launch *launch, struct error
         for (size_t i = 0; i < launch->n; i++) {
                 struct machine *machine = &launch->machines[i];
                 struct flag_answer made = {0};
-                char hash[TOKEN_HASH_LENGTH + 1];
                 token_random(machine->token);
-                token_hash(machine->token, hash);
-                int r = runner_db(runner, vm_name(machine->hostname, hash, &made), PATIENCE_MS, error);
+                token_hash(machine->token, machine->hash);
+                int r = runner_db(runner, vm_name(machine->hostname, machine->hash, &made), PATIENCE_MS, error);
                 if (r < 0)
                         return error_wrap(error, "cannot write the row of %s", machine->hostname);
                 if (!made.yes)
@@ -121,15 +121,17 @@ static int make_machines(struct runner *runner, struct launch *launch, struct er
         return r;
 }
 
+/* Without a database the rows stay: the next reconcile finds that they have no machine. */
 static json_t *forget_unmade(struct runner *runner, const struct launch *launch)
 {
         json_t *names = json_array();
+        int r = 0;
         for (size_t i = 0; i < launch->n; i++) {
                 const struct machine *machine = &launch->machines[i];
                 if (machine->made)
                         json_array_append_new(names, json_string(machine->hostname));
-                else
-                        runner_db(runner, vm_unname(machine->hostname), PATIENCE_MS, NULL);
+                else if (machine->hash[0] && r == 0)
+                        r = runner_db(runner, vm_unname(machine->hostname, machine->hash), PATIENCE_MS, NULL);
         }
         return names;
 }

@@ -120,7 +120,7 @@ static int mend_rows(struct runner *runner, const struct differences *d, struct 
                 } else {
                         log_info("%s was named by a launch that was cut off before it was made: its row goes",
                                  hostname);
-                        r = runner_db(runner, vm_unname(hostname), PATIENCE_MS, error);
+                        r = runner_db(runner, vm_unname(hostname, NULL), PATIENCE_MS, error);
                 }
         }
         return r;

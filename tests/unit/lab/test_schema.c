@@ -79,6 +79,34 @@ static void a_changed_table_name_is_refused(void **state _unused_)
         config_free(config);
 }
 
+/* A launch takes back its own row only: never one that came by its own word under the same name, never a taken seat. */
+static void a_launch_takes_back_its_own_rows_only(void **state _unused_)
+{
+        struct config *config = config_with("vms");
+        _cleanup_error_ struct error error = ERROR_NULL;
+        struct flag_answer made = {0};
+        fresh_database();
+        _cleanup_db_ struct db *db = pg_db(&pg);
+        pg_fine(schema_migrate(db, config, &error), &error);
+        pg_exec(&pg, "insert into vms (hostname, status) values ('vm-1', 'running')");
+        pg_fine(db_run(db, vm_name("vm-1", "ours", &made), &error), &error);
+        assert_false(made.yes);
+        pg_fine(db_run(db, vm_unname("vm-1", "ours"), &error), &error);
+        assert_int_equal(pg_number(&pg, "select count(*) from vms"), 1);
+        pg_fine(db_run(db, vm_name("vm-2", "ours", &made), &error), &error);
+        assert_true(made.yes);
+        made.yes = false;
+        pg_fine(db_run(db, vm_name("vm-2", "ours", &made), &error), &error); /* its first answer was lost */
+        assert_true(made.yes);
+        pg_exec(&pg, "update vms set email = 'a@b', crd_command = 'c', pin = '123456' where hostname = 'vm-2'");
+        pg_fine(db_run(db, vm_unname("vm-2", NULL), &error), &error);
+        assert_int_equal(pg_number(&pg, "select count(*) from vms"), 2);
+        pg_exec(&pg, "update vms set email = null, crd_command = null, pin = null");
+        pg_fine(db_run(db, vm_unname("vm-2", "ours"), &error), &error);
+        assert_int_equal(pg_number(&pg, "select count(*) from vms"), 1);
+        config_free(config);
+}
+
 /* The statements say vms; a table of another name is reached through a view of that name. */
 static void another_table_name_works(void **state _unused_)
 {
@@ -143,6 +171,7 @@ int main(void)
                 cmocka_unit_test(a_newer_one_is_refused),
                 cmocka_unit_test(a_changed_table_name_is_refused),
                 cmocka_unit_test(another_table_name_works),
+                cmocka_unit_test(a_launch_takes_back_its_own_rows_only),
                 cmocka_unit_test(the_channel_is_the_settings),
                 cmocka_unit_test(settings_are_kept),
         };
