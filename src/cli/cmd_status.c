@@ -40,6 +40,18 @@ static void add_provider(struct table *table, const json_t *provider)
         }
 }
 
+/* Machines that run though no row names them. */
+static void add_orphans(struct table *table, const json_t *orphans)
+{
+        size_t i;
+        const json_t *name;
+        json_array_foreach (orphans, i, name) {
+                table_add(table, i ? " " : "Orphans");
+                table_addf(table, "%s%s", str_or(json_string_value(name), "?"),
+                           i ? "" : ": a machine without a row; `lablink destroy` ends it too");
+        }
+}
+
 static void add_operation(struct table *table, const json_t *operation)
 {
         table_add(table, "Operation");
@@ -83,6 +95,7 @@ int run_status(struct cli *cli, _unused_ int argc, _unused_ char **argv, struct 
         add_version(table, lab);
         add_counts(table, json_object_get(lab, "counts"));
         add_provider(table, json_object_get(lab, "provider"));
+        add_orphans(table, json_object_get(json_object_get(lab, "provider"), "orphans"));
         add_operation(table, json_object_get(lab, "operation"));
         table_add(table, "VMs' access");
         table_add_json(table, lab, "client_auth");

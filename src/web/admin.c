@@ -29,6 +29,14 @@ static json_t *provider_of(const struct admin_state *s)
                          "The provider has not been looked at yet.");
 }
 
+/* Machines that no row names; what only the page needs to head their list. */
+static void add_orphans(json_t *model)
+{
+        const json_t *orphans = json_object_get(json_object_get(model, "provider"), "orphans");
+        if (json_array_size(orphans))
+                json_object_set_new(model, "orphans", json_integer((json_int_t)json_array_size(orphans)));
+}
+
 static int overview_answer(struct task *t)
 {
         struct admin_state *s = t->state;
@@ -43,6 +51,8 @@ static int overview_answer(struct task *t)
                                   token ? "token" : "open", "vms_max", (json_int_t)web->config->provider.vms_max,
                                   "count", json_object_get(counts, "total"), "assigned",
                                   json_object_get(counts, "assigned"), "extension", web->config->machine.extension);
+        if (!request_wants_json(t))
+                add_orphans(model);
         return reply_view(t, 200, s->template_name, model);
 }
 

@@ -130,6 +130,20 @@ def test_events_tell_changes(lab):
     wait_until(lambda: any(name == "gone" for name, _ in events))
 
 
+def test_machines_without_a_row_are_shown(lab):
+    """Nothing is left running unseen: what the last look at the provider found stands where an administrator looks."""
+    found = json.dumps({"name": "local", "code": "ready", "hint": "", "detail": [], "orphans": ["stray-1", "stray-2"]})
+
+    def shown():  # a look that happens meanwhile finds none
+        lab.sql("insert into settings (key, value) values ('provider', %s) on conflict (key) do update set value = excluded.value", found)
+        pages = [lab.get(path, admin=True).text for path in ("/admin", "/admin/instances/delete")] + [lab.cli("status").stdout]
+        return all("stray-1" in page and "stray-2" in page for page in pages)
+
+    wait_until(shown)
+    lab.sql("delete from settings where key = 'provider'")
+    assert "without a row" not in lab.get("/admin", admin=True).text and "Orphans" not in lab.cli("status").stdout
+
+
 def unix_request(path, text):
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(60)
