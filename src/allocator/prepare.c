@@ -23,6 +23,29 @@
 #define BACKLOG 4096
 #define EXTERNAL_PATIENCE_MS 60000
 
+/* --- the state directory ------------------------------------------------------------------------------------------- */
+
+/* Whoever owns it is an administrator and could put other files in the place of ours; one that everybody may write into
+ * (/tmp) is not for us alone. What was there keeps its mode but for what we need: nobody else writes, all may pass. */
+int prepare_state_dir(struct supervisor *s, struct error *error)
+{
+        struct stat st;
+        const char *path = s->state_dir;
+        if (stat(path, &st) < 0)
+                return errno == ENOENT ? dir_make(path, 0711, error) : error_errno(error, errno, "cannot use %s", path);
+        if (!S_ISDIR(st.st_mode))
+                return error_set(error, -ENOTDIR, "%s is no directory", path);
+        if (st.st_uid != geteuid())
+                return error_set(error, -EPERM, "%s belongs to the user with the id %d, the allocator runs as %d", path,
+                                 (int)st.st_uid, (int)geteuid());
+        if (st.st_mode & S_ISVTX)
+                return error_set(error, -EPERM, "%s is shared by all users: choose a directory in it", path);
+        mode_t mode = ((st.st_mode & 07777) & ~(mode_t)022) | 0111;
+        if (mode != (st.st_mode & 07777) && chmod(path, mode) < 0)
+                return error_errno(error, errno, "cannot set the mode of %s", path);
+        return 0;
+}
+
 /* --- sockets ------------------------------------------------------------------------------------------------------- */
 
 static int bind_tcp(const char *address, int *ret, struct error *error)

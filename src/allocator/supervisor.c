@@ -34,7 +34,7 @@ int supervisor_prepare(struct supervisor *s, struct error *error)
 {
         s->listen_tcp = s->listen_admin = s->listen_vm = s->web_socket = s->postmaster = s->signals = s->lock_fd = -1;
         s->state_dir = config_state_dir(s->config);
-        int r = dir_make(s->state_dir, 0711, error);
+        int r = prepare_state_dir(s, error);
         if (r < 0)
                 return error_wrap(error, "the state directory cannot be used");
         _cleanup_free_ char *lock = path_join(s->state_dir, "supervisor.lock");

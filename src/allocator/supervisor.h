@@ -43,6 +43,7 @@ int supervisor_run(struct supervisor *s);
 void supervisor_deinit(struct supervisor *s);
 
 /* --- prepare.c --- */
+int prepare_state_dir(struct supervisor *s, struct error *error);
 int prepare_sockets(struct supervisor *s, struct error *error);
 int prepare_password(struct supervisor *s, struct error *error);
 int prepare_database(struct supervisor *s, struct error *error);
