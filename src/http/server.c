@@ -252,13 +252,20 @@ static void listener_free(struct listener *listener)
         free(listener);
 }
 
-/* Each socket has its own share, so that a flood on one leaves the others open. */
+/* Each socket has its own share of what there is, so that a flood on one leaves the others open. */
 static unsigned share_of(const struct http_server *server, enum http_listener_kind kind)
 {
         unsigned max = server->connections_max;
-        if (kind == HTTP_ADMIN_SOCKET)
-                return MIN(max, ADMIN_CONNECTIONS);
-        return kind == HTTP_VM_SOCKET ? max / 4 + 1 : max;
+        unsigned admin = MIN(max / 8 + 1, ADMIN_CONNECTIONS), vm = max / 4 + 1;
+        switch (kind) {
+        case HTTP_ADMIN_SOCKET:
+                return admin;
+        case HTTP_VM_SOCKET:
+                return vm;
+        case HTTP_TCP:
+                break;
+        }
+        return max > admin + vm ? max - admin - vm : 1;
 }
 
 int http_server_listen(struct http_server *server, int fd, enum http_listener_kind kind, struct error *error)

@@ -402,6 +402,28 @@ static void many_connections_at_once(void **state _unused_)
         assert_int_equal(server.runs, ARRAY_SIZE(fds));
 }
 
+static void with_forty(struct http_options *options)
+{
+        options->connections_max = 40;
+}
+
+/* 40 less 6 for the command line and 11 for VMs' socket: a flood over TCP leaves these their descriptors. */
+static void a_flood_takes_its_own_share_only(void **state _unused_)
+{
+        int fds[40];
+        server_start(&server, with_forty);
+        for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+                fds[i] = client_open(&server);
+        while (http_server_connections(server.http) < 23)
+                server_turn(&server);
+        for (int i = 0; i < 20; i++)
+                server_turn(&server);
+        assert_int_equal(http_server_connections(server.http), 23);
+        for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+                close(fds[i]);
+        server_stop(&server);
+}
+
 /* --- unix sockets and proxies ------------------------------------------------------------------------------------- */
 
 static int whoami_uid = -2;
@@ -493,6 +515,7 @@ int main(void)
                 SERVED(broken_requests_leave_the_server_well),
                 SERVED(a_closed_request_gets_no_answer),
                 SERVED(many_connections_at_once),
+                cmocka_unit_test(a_flood_takes_its_own_share_only),
                 cmocka_unit_test(a_unix_socket_knows_its_peer),
                 cmocka_unit_test(a_trusted_proxy_is_believed),
         };
