@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/file.h"
 #include "provider/local/internal.h"
 
@@ -144,10 +145,13 @@ static int destroy_one(struct provider *p, const char *name, struct error *error
                 vm = found;
         }
         int r = sandbox_stop(p, &vm, error);
+        failpoint("destroy.machine-stopped");
         if (r == 0 && recorded)
                 r = mark_half(p, &vm, error);
+        failpoint("destroy.machine-half");
         if (r == 0)
                 r = remove_directory(p, name, error);
+        failpoint("destroy.machine-wiped");
         return r < 0 ? r : local_vm_forget(p, name, error);
 }
 
@@ -156,8 +160,10 @@ static int create(struct provider *p, const char *name, const char *token, const
 {
         _cleanup_vm_ struct local_vm vm = {0};
         int r = local_vm_new(p, name, token, &vm, error);
+        failpoint("launch.machine-recorded");
         if (r == 0)
                 r = layout_make(p, &vm, error);
+        failpoint("launch.machine-laid-out");
         if (r == 0)
                 r = sandbox_start(p, &vm, sink, error);
         if (r < 0)
@@ -290,9 +296,11 @@ static int make_fresh(struct provider *p, struct local_vm *vm, const char *token
         if (r < 0)
                 return r;
         str_replace(&vm->token, token);
+        failpoint("reset.machine-stopped");
         r = mark_half(p, vm, error);
         if (r == 0)
                 r = remove_directory(p, vm->name, error);
+        failpoint("reset.machine-wiped");
         if (r == 0)
                 r = layout_make(p, vm, error);
         return r < 0 ? r : sandbox_start(p, vm, sink, error);

@@ -20,6 +20,7 @@
 #include <sys/wait.h>
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/file.h"
 #include "base/text.h"
 #include "provider/local/internal.h"
@@ -177,6 +178,7 @@ static int let_go(struct provider *p, struct local_vm *vm, struct boot *boot, st
 {
         vm->made = true;
         int r = local_vm_save(p, vm, error);
+        failpoint("launch.sandbox-recorded");
         if (r == 0 && send(boot->go[1], "go\n", 3, MSG_NOSIGNAL) != 3)
                 r = error_errno(error, errno, "the sandbox ended before it booted");
         return r;
@@ -203,10 +205,12 @@ int sandbox_start(struct provider *p, struct local_vm *vm, const struct provider
                 r = boot_open(&boot, error);
         if (r == 0)
                 r = spawn_bubblewrap(p, vm, &boot, &monitor, error);
+        failpoint("launch.sandbox-spawned");
         if (r == 0)
                 r = await_boot(&boot, vm, error);
         if (r == 0) {
                 plug_network(p, vm, &boot, sink);
+                failpoint("launch.sandbox-up");
                 r = let_go(p, vm, &boot, error);
         }
         if (r == 0)
