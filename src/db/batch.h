@@ -20,5 +20,7 @@ struct batch *batch_free(struct batch *batch);
 
 /* `item` (an object) is taken over. For a row with its ord, decode(row, receiver) is called (column 0 is the ord). More than 20,000 items
  * waiting: the task fails with -EAGAIN (answered 503 + Retry-After). */
-int batch_await_named(struct task *t, struct batch *batch, const char *key, json_t *item, void *receiver, task_step next, const char *name);
-#define batch_await(t, batch, key, item, receiver, next) batch_await_named((t), (batch), (key), (item), (receiver), (next), #next)
+int batch_await_named(struct task *t, struct batch *batch, const char *key, json_t *item, void *receiver,
+                      task_step next, const char *name);
+#define batch_await(t, batch, key, item, receiver, next) \
+        batch_await_named((t), (batch), (key), (item), (receiver), (next), #next)

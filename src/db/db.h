@@ -25,21 +25,21 @@ bool db_bool(const struct db_row *row, int column);
 json_t *db_object(const struct db_row *row);
 
 enum db_rows {
-        DB_NO_ROWS,    /* none */
-        DB_ONE,        /* exactly one, else an error */
-        DB_MAYBE,      /* none or one */
+        DB_NO_ROWS, /* none */
+        DB_ONE,     /* exactly one, else an error */
+        DB_MAYBE,   /* none or one */
         DB_MANY,
 };
 
 struct db_statement {
-        const char *name;      /* of the prepared statement; unique in the program */
-        const char *sql;       /* one statement, parameters $1.. with casts where the type is not plain */
+        const char *name; /* of the prepared statement; unique in the program */
+        const char *sql;  /* one statement, parameters $1.. with casts where the type is not plain */
         enum db_rows rows;
         /* Called for each row with the query's receiver. NULL for DB_NO_ROWS. */
         int (*decode)(const struct db_row *row, void *receiver, struct error *error);
-        const char *retry;     /* SQLSTATE that means "run the same statement again" (e.g. "23505"); NULL: none.
+        const char *retry; /* SQLSTATE that means "run the same statement again" (e.g. "23505"); NULL: none.
                                 * 40001 and 40P01 are always run again, at most 10 times. */
-        bool idempotent;       /* may be sent again when the connection broke while it ran */
+        bool idempotent;   /* may be sent again when the connection broke while it ran */
 };
 
 enum db_kind { DB_P_NULL, DB_P_TEXT, DB_P_INT, DB_P_DOUBLE, DB_P_BOOL };
@@ -64,31 +64,32 @@ struct db_param {
 
 struct db_query {
         const struct db_statement *statement;
-        void *receiver;                        /* zeroed by the caller; decoded into only while its task lives */
+        void *receiver; /* zeroed by the caller; decoded into only while its task lives */
         size_t n_params;
         struct db_param params[DB_PARAMS_MAX]; /* texts borrowed: db_await copies, db_run uses them at once */
 };
 
 /* db_query(&stmt, &receiver, DB_TEXT(hostname), DB_INT(5)) */
-#define db_query(stmt, recv, ...)                                                                              \
-        ((struct db_query){.statement = (stmt), .receiver = (recv),                                            \
-                           .n_params = sizeof((struct db_param[]){__VA_ARGS__}) / sizeof(struct db_param),     \
+#define db_query(stmt, recv, ...) \
+        ((struct db_query){.statement = (stmt), \
+                           .receiver = (recv), \
+                           .n_params = sizeof((struct db_param[]){__VA_ARGS__}) / sizeof(struct db_param), \
                            .params = {__VA_ARGS__}})
 
 /* --- on the loop --------------------------------------------------------------------------------------------------- */
 
 struct db_pool_options {
-        const char *conninfo;       /* libpq connection string or URL */
-        const char *application;    /* application_name */
-        const char *init_sql;       /* run on each new connection; may be NULL */
-        unsigned connections;       /* 0: 4 */
-        int64_t deadline_ms;        /* 0: 10,000: then the query fails with -ETIMEDOUT */
+        const char *conninfo;    /* libpq connection string or URL */
+        const char *application; /* application_name */
+        const char *init_sql;    /* run on each new connection; may be NULL */
+        unsigned connections;    /* 0: 4 */
+        int64_t deadline_ms;     /* 0: 10,000: then the query fails with -ETIMEDOUT */
 };
 
 /* Connects in the background and for ever; queries wait for a connection up to the deadline. Sets loop->db. */
 int db_pool_new(struct loop *loop, const struct db_pool_options *options, struct db_pool **ret, struct error *error);
 struct db_pool *db_pool_free(struct db_pool *pool);
-bool db_pool_ready(const struct db_pool *pool);   /* at least one connection stands */
+bool db_pool_ready(const struct db_pool *pool);          /* at least one connection stands */
 const char *db_pool_trouble(const struct db_pool *pool); /* why none does; "" otherwise */
 
 /* Sends the query on loop->db; `next` runs when the answer is decoded. No answer within the deadline: the task fails with

@@ -233,8 +233,7 @@ static void attempt(uv_timer_t *timer)
         struct db_link *link = timer->data;
         link->state = LINK_RESOLVING;
         uv_timer_start(&link->timer, give_up, CONNECT_MS, 0);
-        struct link_resolver *resolver =
-                link_resolve(link->uv, link->conninfo, link->attempts++, on_resolved, link);
+        struct link_resolver *resolver = link_resolve(link->uv, link->conninfo, link->attempts++, on_resolved, link);
         if (link->state == LINK_RESOLVING)
                 link->resolver = resolver;
 }

@@ -7,7 +7,7 @@
 #include "db/db.h"
 
 struct migration {
-        int number;              /* 1, 2, 3 ... */
+        int number; /* 1, 2, 3 ... */
         const char *name;
         /* May hold @table@ and @channel@ (the settings' names as quoted identifiers), @table_name@ and @channel_name@
          * (as quoted text). */
@@ -15,9 +15,10 @@ struct migration {
 };
 
 struct migrate_names {
-        const char *table;       /* db.table_name */
-        const char *channel;     /* db.message_channel */
+        const char *table;   /* db.table_name */
+        const char *channel; /* db.message_channel */
 };
 
 /* *ret_version (may be NULL) is the version afterwards. -EPROTO with a sentence when the database is newer. */
-int migrate(struct db *db, const struct migration *migrations, const struct migrate_names *names, int *ret_version, struct error *error);
+int migrate(struct db *db, const struct migration *migrations, const struct migrate_names *names, int *ret_version,
+            struct error *error);

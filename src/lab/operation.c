@@ -63,7 +63,8 @@ struct db_query operation_of_key(const char *request_key, struct operation_new *
 {
         static const struct db_statement statement = {
                 .name = "operation_of_key",
-                .sql = "select 'repeated' as outcome, " OPERATION_COLUMNS("o") " from operations o where o.request_key = $1",
+                .sql = "select 'repeated' as outcome, " OPERATION_COLUMNS(
+                        "o") " from operations o where o.request_key = $1",
                 .rows = DB_MAYBE,
                 .decode = decode_new,
                 .idempotent = true,
@@ -268,7 +269,8 @@ struct db_query operation_waiting(int64_t age_ms, struct vm_list *ret)
                 .name = "operation_waiting",
                 // clang-format off
                 .sql = "select id, kind from operations"
-                       " where state = 'queued' and created_at < now() - make_interval(secs => $1::float8 / 1000.0) order by id",
+                       " where state = 'queued' and " HERE("operations") " and created_at < now() - make_interval(secs => $1::float8 / 1000.0)"
+                       " order by id",
                 // clang-format on
                 .rows = DB_MANY,
                 .decode = answer_append,
