@@ -9,6 +9,7 @@
 #include "runner/runner.h"
 
 #define REOPEN_MS 5000
+#define LOCK_GRACE_MS 30000 /* until the server has noticed that our old connection is dead */
 
 int runner_connect(struct runner *runner, struct error *error)
 {
@@ -23,17 +24,28 @@ int runner_connect(struct runner *runner, struct error *error)
         }
 }
 
-/* The lock went with the old connection. When somebody else took it meanwhile, this runner is over. */
-static int reconnect(struct runner *runner, int64_t patience_ms, struct error *error)
+/* The lock went with the old connection, at the latest when the server noticed its end; until then nothing is written.
+ * When somebody else holds it for longer than that, this runner is over. */
+static int lock_again(struct runner *runner, struct error *error)
 {
         bool held = false;
-        int r = db_reopen(runner->db, MAX(MIN(patience_ms, (int64_t)REOPEN_MS), (int64_t)0), error);
-        if (r == 0 && runner->lock_fd >= 0)
-                r = db_lock(runner->db, OPERATION_LOCK_KEY, &held, error);
-        if (r < 0 || runner->lock_fd < 0 || held)
+        int r = db_lock(runner->db, OPERATION_LOCK_KEY, &held, error);
+        if (r < 0)
                 return r;
-        runner->lost = true;
-        return error_set(error, -ESTALE, "another runner has taken over while the database was away");
+        runner->unlocked = !held;
+        if (held)
+                runner->refused_ms = 0;
+        else if (!runner->refused_ms)
+                runner->refused_ms = clock_ms();
+        runner->lost = !held && clock_ms() - runner->refused_ms >= LOCK_GRACE_MS;
+        return held ? 0 : error_set(error, -EBUSY, "another connection holds the lock since the database was away");
+}
+
+static int reconnect(struct runner *runner, int64_t patience_ms, struct error *error)
+{
+        runner->unlocked = runner->lock_fd >= 0;
+        int r = db_reopen(runner->db, MAX(MIN(patience_ms, (int64_t)REOPEN_MS), (int64_t)0), error);
+        return r < 0 || runner->lock_fd < 0 ? r : lock_again(runner, error);
 }
 
 int runner_db(struct runner *runner, struct db_query query, int64_t patience_ms, struct error *error)
@@ -42,7 +54,7 @@ int runner_db(struct runner *runner, struct db_query query, int64_t patience_ms,
         for (;;) {
                 if (runner->lost)
                         return error_set(error, -ESTALE, "another runner has taken over");
-                int r = db_run(runner->db, query, error);
+                int r = runner->unlocked ? -ENOTCONN : db_run(runner->db, query, error);
                 if (r != -ENOTCONN && r != -ETIMEDOUT)
                         return r;
                 while (reconnect(runner, deadline - clock_ms(), error) < 0) {

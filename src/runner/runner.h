@@ -23,7 +23,9 @@ struct runner {
         int lock_fd;       /* STATE/runner.lock; -1: not held */
         int64_t operation; /* 0: none */
         int64_t epoch;
-        bool lost; /* another runner has taken over: nothing may be changed any more */
+        bool unlocked;      /* the connection that held the lock has gone: nothing is written before it is held again */
+        int64_t refused_ms; /* since when it could not be had again; 0: not at all */
+        bool lost;          /* another runner has taken over: nothing may be changed any more */
 
         json_t *lines; /* not yet written */
         int64_t flushed_ms, retry_ms;

@@ -1,6 +1,7 @@
 """kill -9 of every process, one after the other and all at once: nothing acknowledged is lost, every state has a way out."""
 
 import concurrent.futures
+import threading
 import time
 
 import psycopg
@@ -108,6 +109,24 @@ def test_runner_in_the_middle_of_a_destroy(workshop):
     lab.destroy()
     assert lab.vms() == []
     assert not lab.vm_processes() and not lab.vm_names_on_disk()
+
+
+def test_a_lock_that_is_free_again_late(workshop):
+    """The server has not noticed yet that the runner's old connection is dead, and keeps its lock for a while."""
+    lab = workshop(name="latelock")
+    key = 0x6C61626C696E6B01
+    operation = lab.launch(8, wait=False)
+    wait_until(lambda: lab.operation(operation["id"])["state"] == "running" and lab.role("runner"), 60, every=0.01)
+    with lab.database() as connection:
+        locked = threading.Thread(target=connection.execute, args=("select pg_advisory_lock(%d)" % key,))
+        locked.start()
+        wait_until(lambda: lab.sql("select 1 from pg_locks where locktype = 'advisory' and not granted"), 60, every=0.01)
+        lab.sql("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'lablink-runner'")
+        locked.join(60)
+        time.sleep(2)
+        assert lab.operation(operation["id"])["state"] == "running"
+    assert lab.wait_operation(operation["id"])["state"] == "done"
+    running(lab, 8)
 
 
 def test_a_launch_goes_on_without_the_allocator(workshop):
