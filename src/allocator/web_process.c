@@ -162,6 +162,7 @@ static int start(struct process *p, const json_t *handover, struct error *error)
         if (r < 0)
                 return r;
         web->reports = batch_new(&web->loop, &report_kind);
+        web->waits = batch_new(&web->loop, &wait_kind);
         web->metrics = batch_new(&web->loop, &metrics_kind);
         web->logs = batch_new(&web->loop, &logs_kind);
         web->counts = batch_new(&web->loop, &claimable_kind);
@@ -208,6 +209,7 @@ static void stop(struct process *p)
         http_server_free(web->server);
         dashboard_free(web->dashboard);
         batch_free(web->reports);
+        batch_free(web->waits);
         batch_free(web->metrics);
         batch_free(web->logs);
         batch_free(web->counts);

@@ -60,6 +60,23 @@ static const struct db_statement report_statement = {
 
 const struct batch_kind report_kind = {.statement = &report_statement};
 
+static const struct db_statement wait_statement = {
+        .name = "wait_goes_on",
+        // clang-format off
+        .sql = "with item as (select * from jsonb_to_recordset($1::jsonb) as i(ord int, hostname text)),"
+               " waiting as (select i.ord, v.id from item i join vms v on v.hostname = i.hostname),"
+               " seen as ("
+               "   insert into vm_presence as p (vm_id) select id from waiting order by id"
+               "   on conflict (vm_id) do update set last_seen = now() where p.heartbeat_at is null)"
+               " select ord from waiting",
+        // clang-format on
+        .rows = DB_MANY,
+        .decode = decode_found,
+        .idempotent = true,
+};
+
+const struct batch_kind wait_kind = {.statement = &wait_statement};
+
 json_t *report_status(const char *hostname, const char *status)
 {
         return json_pack("{s:s, s:s}", "hostname", hostname, "status", status);

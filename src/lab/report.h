@@ -19,6 +19,9 @@ enum health { HEALTH_UNHEALTHY, HEALTH_HEALTHY, HEALTH_NO_GPU };
 json_t *report_health(const char *hostname, enum health health);
 /* An open wait or any other sign of life: only "seen". */
 json_t *report_seen(const char *hostname);
+/* A wait that has stayed open, of report_seen(): it is seen, unless it is a VM that sends heartbeats. What keeps the wait
+ * open is our own blank, and a machine that froze or a proxy takes that for long after the VM's last word. */
+extern const struct batch_kind wait_kind;
 /* `boot_id` may be NULL; `generation` and `uptime` negative when not said. */
 json_t *report_heartbeat(const char *hostname, const char *boot_id, int64_t generation, double uptime);
 extern const struct batch_kind report_kind;

@@ -1,8 +1,8 @@
 /*
  * A VM waits for its seat. It looks, listens and looks again: the watch is set before the query, so that no assignment
  * falls between. A newer wait of the same VM replaces the older one, and a wait ends when the VM was given another
- * secret meanwhile: what waits there is of the seat before. Each 20 s a blank goes out, so that proxies do not
- * cut an idle connection and so that the wait counts as a sign of life.
+ * secret meanwhile: what waits there is of the seat before. Each 20 s a blank goes out, so that proxies do not cut an
+ * idle connection; of a VM that sends no heartbeats the wait counts as a sign of life for as long as it is open.
  */
 #include <errno.h>
 #include <search.h>
@@ -73,7 +73,7 @@ static int startup_wake(struct task *t)
         if (!stream_begun(t))
                 stream_begin(t, 200, "application/json");
         stream_puts(t, " ");
-        return batch_await(t, web_of(t)->reports, s->hostname, report_seen(s->hostname), &s->seen, startup_look);
+        return batch_await(t, web_of(t)->waits, s->hostname, report_seen(s->hostname), &s->seen, startup_look);
 }
 
 static int startup_answer(struct task *t)

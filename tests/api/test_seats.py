@@ -116,6 +116,29 @@ def test_a_newer_wait_replaces_the_older(lab):
     assert newer.result(60).json()["status"] == "success"
 
 
+def test_an_open_wait_is_no_word_of_a_vm_that_sends_heartbeats(lab):
+    """The blanks that keep a wait open are ours: a machine that froze does not stay alive by them."""
+    for name in ("frozen", "deployed"):
+        assert lab.post("/api/vm-status", json={"hostname": name, "status": "running"}).status_code == 200
+    beat = {"hostname": "frozen", "boot_id": "b", "generation": 0, "uptime": 1}
+    assert lab.post("/api/agent/heartbeat", json=beat).status_code == 200
+    waits = {name: lab.startup(name, body={"generation": 0}) for name in ("frozen", "deployed")}
+    wait_until(lambda: len(lab.sql("select 1 from vm_presence")) == 2)
+    time.sleep(0.5)
+    lab.sql("update vm_presence set last_seen = now() - interval '10 minutes', heartbeat_at = heartbeat_at - interval '10 minutes'")
+    seen = lambda name: lab.sql("select last_seen > now() - interval '1 minute' as lately from vm_presence p join vms v on v.id = p.vm_id"
+                                " where v.hostname = %s", name)[0]["lately"]
+    wait_until(lambda: seen("deployed"), 90, "the open wait of a VM without heartbeats counts")
+    wait_until(lambda: lab.vm("frozen")["status"] == "unknown", 30)
+    time.sleep(1)
+    assert not seen("frozen") and not waits["frozen"].done()
+    assert lab.get("/api/unassigned_vms_count").json() == {"count": 1}
+    assert lab.post("/api/agent/heartbeat", json=beat).status_code == 200
+    assert lab.vm("frozen")["status"] == "running"
+    assert {claim(lab, person()).json()["hostname"] for _ in range(2)} == {"frozen", "deployed"}
+    assert waits["frozen"].result(60).json()["status"] == "success"
+
+
 def test_a_client_that_left_is_noticed_and_may_come_again(lab):
     lab.add_vm("vm-1")
     body = b'{"hostname": "vm-1"}'
