@@ -13,6 +13,7 @@
 
 #include "allocator/supervisor.h"
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/process.h"
@@ -64,10 +65,10 @@ static json_t *web_handover(struct supervisor *s, int socket_fd)
 {
         struct stat st;
         json_int_t owner = stat(s->state_dir, &st) == 0 ? (json_int_t)st.st_uid : (json_int_t)geteuid();
-        return json_pack("{s:o, s:s, s:s, s:s, s:I, s:{s:i, s:i, s:i, s:i}}", "config", config_without_password(s),
-                         "conninfo", s->conninfo, "admin_hash", s->admin_hash, "public_url", s->public_url, "owner",
-                         owner, "fds", "supervisor", socket_fd, "tcp", s->listen_tcp, "admin", s->listen_admin, "vm",
-                         s->listen_vm);
+        return json_pack("{s:o, s:s, s:s, s:s, s:s, s:I, s:{s:i, s:i, s:i, s:i}}", "config", config_without_password(s),
+                         "conninfo", s->conninfo, "site", s->site, "admin_hash", s->admin_hash, "public_url",
+                         s->public_url, "owner", owner, "fds", "supervisor", socket_fd, "tcp", s->listen_tcp, "admin",
+                         s->listen_admin, "vm", s->listen_vm);
 }
 
 /* The program is executed by its own link in /proc: the user that it becomes need not reach its directory. */
@@ -126,7 +127,8 @@ static struct runner_child *free_slot(struct supervisor *s, int64_t operation)
 static int start_runner(struct supervisor *s, int64_t operation, pid_t *ret, struct error *error)
 {
         _cleanup_close_ int fd = -1;
-        _cleanup_json_ json_t *handover = json_pack("{s:O, s:s}", "config", s->config_json, "conninfo", s->conninfo);
+        _cleanup_json_ json_t *handover = json_pack("{s:O, s:s, s:s}", "config", s->config_json, "conninfo",
+                                                    s->conninfo, "site", s->site);
         int r = pipe_with(handover, &fd, error);
         if (r < 0)
                 return r;
@@ -156,11 +158,15 @@ void spawn_runner(struct supervisor *s, int64_t operation)
                 s->reconcile_again |= operation == 0;
                 return;
         }
+        if (operation)
+                failpoint("operation.before-runner");
         if (start_runner(s, operation, &slot->pid, &error) < 0) {
                 slot->pid = 0;
                 log_error("cannot start a runner: %s", error_text(&error));
                 return;
         }
+        if (operation)
+                failpoint("operation.after-runner");
         slot->operation = operation;
 }
 

@@ -13,7 +13,7 @@ static void print_sentence(json_t *vms)
         json_t *vm;
         _cleanup_buf_ struct buf names = BUF_NULL;
         json_array_foreach (vms, index, vm) {
-                if (!json_is_true(json_object_get(vm, "launched")))
+                if (!json_is_true(json_object_get(vm, "launched")) || !json_is_true(json_object_get(vm, "here")))
                         continue;
                 if (n < NAMES_SHOWN)
                         buf_addf(&names, "%s%s", n ? ", " : "", json_get_string(vm, "hostname"));
@@ -32,7 +32,8 @@ void say_farewell(struct supervisor *s)
 {
         _cleanup_db_ struct db *db = NULL;
         struct vm_list list = {.array = json_array()};
-        if (s->conninfo && db_open(s->conninfo, "lablink-supervisor", &db, NULL) == 0 &&
+        _cleanup_free_ char *here = site_sql(s->site);
+        if (s->conninfo && db_open(s->conninfo, "lablink-supervisor", &db, NULL) == 0 && db_exec(db, here, NULL) == 0 &&
             db_run(db, vm_inventory(&list), NULL) == 0)
                 print_sentence(list.array);
         else

@@ -43,6 +43,8 @@ int supervisor_prepare(struct supervisor *s, struct error *error)
                 return error_set(error, r, "another allocator already runs with the state directory %s", s->state_dir);
         set_default_config_facts(s);
         if (r == 0)
+                r = site_open(s->state_dir, s->site, error);
+        if (r == 0)
                 r = prepare_sockets(s, error);
         if (r == 0)
                 r = prepare_password(s, error);

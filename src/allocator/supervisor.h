@@ -6,6 +6,7 @@
 
 #include "config/config.h"
 #include "db/cluster.h"
+#include "lab/site.h"
 
 #define RUNNERS_MAX 16
 
@@ -20,6 +21,7 @@ struct supervisor {
         char *state_dir, *conninfo, *public_url, *admin_password, *admin_hash;
         bool password_made; /* by us; else it is the configuration's */
         bool password_new;  /* made by this very start */
+        char site[SITE_SIZE];
         char *runner_path;
         int lock_fd;
         int listen_tcp, listen_admin, listen_vm;

@@ -21,6 +21,7 @@
 #include "lab/logs.h"
 #include "lab/operation.h"
 #include "lab/report.h"
+#include "lab/site.h"
 #include "lab/vm.h"
 #include "web/assets.h"
 #include "web/web.h"
@@ -105,17 +106,17 @@ static void on_ready_timer(uv_timer_t *timer)
         web_kick(&p->web, MESSAGE_READY);
 }
 
-static int open_database(struct web *web, const char *conninfo, struct error *error)
+static int open_database(struct web *web, const char *conninfo, const char *site, struct error *error)
 {
         const char *channels[] = {web->config->db.message_channel, OPERATION_CHANNEL, NULL};
+        _cleanup_free_ char *here = site_sql(site);
+        _cleanup_free_ char *init_sql = xasprintf("set statement_timeout = '10s'; set lock_timeout = '5s'; %s", here);
         struct db_pool *pool;
         struct db_listener *listener;
-        int r = db_pool_new(
-                &web->loop,
-                &(struct db_pool_options){.conninfo = conninfo,
-                                          .application = "lablink-allocator",
-                                          .init_sql = "set statement_timeout = '10s'; set lock_timeout = '5s'"},
-                &pool, error);
+        int r = db_pool_new(&web->loop,
+                            &(struct db_pool_options){
+                                    .conninfo = conninfo, .application = "lablink-allocator", .init_sql = init_sql},
+                            &pool, error);
         if (r < 0)
                 return r;
         return db_listener_new(&web->loop,
@@ -158,7 +159,8 @@ static int start(struct process *p, const json_t *handover, struct error *error)
         web->owner = (uid_t)json_integer_value(json_object_get(handover, "owner"));
         web->public_url = xstrdup(json_get_string(handover, "public_url"));
         web->started_ms = clock_ms();
-        r = open_database(web, json_get_string(handover, "conninfo"), error);
+        r = open_database(web, json_get_string(handover, "conninfo"), str_or(json_get_string(handover, "site"), ""),
+                          error);
         if (r < 0)
                 return r;
         web->reports = batch_new(&web->loop, &report_kind);

@@ -5,6 +5,7 @@
  */
 #include <string.h>
 
+#include "base/failpoint.h"
 #include "base/text.h"
 #include "base/token.h"
 #include "client/agent.h"
@@ -63,6 +64,7 @@ static bool gather(struct logs *l)
         token_random(id);
         l->spool.batch = json_pack("{s:s, s:o}", "batch_id", id, "messages", STEAL(l->messages));
         save(l);
+        failpoint("agent.logs-gathered");
         return true;
 }
 
@@ -99,6 +101,7 @@ static int sent(struct task *t)
                 job_succeeded(&l->job);
         }
         call_deinit(&l->job.call);
+        failpoint("agent.logs-sent");
         batch_done(l);
         return alarm_await(t, &l->job.alarm, l->more ? 0 : LOOK_MS, look);
 }

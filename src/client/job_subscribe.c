@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/process.h"
 #include "base/text.h"
 #include "client/agent.h"
@@ -67,12 +68,14 @@ static int carried_out(struct task *t)
 {
         struct subscribe *s = t->state;
         struct state *state = &s->job.agent->state;
+        failpoint("agent.before-save");
         if (s->assignment.generation)
                 state->generation = s->assignment.generation;
         memcpy(state->fingerprint, s->assignment.fingerprint, sizeof state->fingerprint);
         str_replace(&state->pin, s->assignment.pin);
         state->hosted[0] = '\0';
         save(s);
+        failpoint("agent.saved");
         assignment_deinit(&s->assignment);
         ring(s->job.agent->in_use);
         ring(s->job.agent->heartbeat);
@@ -131,8 +134,10 @@ static int program(struct task *t)
 static int hosted(struct task *t)
 {
         struct subscribe *s = t->state;
+        failpoint("agent.host-ended");
         name_of(&s->assignment, s->job.agent->state.hosted);
         save(s);
+        failpoint("agent.hosted");
         return program(t);
 }
 
@@ -186,6 +191,7 @@ static int carry_out(struct task *t)
         mask_set(&agent->mask, s->assignment.code, s->assignment.pin);
         agent_say(agent, LOG_LEVEL_INFO, "a seat was assigned (generation %lld)", (long long)s->assignment.generation);
         name_of(&s->assignment, name);
+        failpoint("agent.before-host");
         s->tries = 0;
         return strcmp(name, agent->state.hosted) == 0 ? program(t) : host(t);
 }

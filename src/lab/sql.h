@@ -21,6 +21,9 @@
         "(case when " v ".status = 'unknown' then coalesce(" v ".reported_status, 'initializing')" \
         "      else " v ".status end)"
 
+/* This row belongs to the allocator that asks (lab/site.h). */
+#define HERE(row) row ".site is not distinct from current_setting('lablink.site', true)"
+
 /* No e-mail, running or available, not unhealthy, made fresh, and seen lately if it ever sent a heartbeat. */
 #define CLAIMABLE(v, p) \
         "(" v ".email is null and " v ".status in ('running', 'available') and " v ".healthy is not false" \

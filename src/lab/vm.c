@@ -174,6 +174,7 @@ struct db_query vm_inventory(struct vm_list *ret)
         static const struct db_statement statement = {
                 .name = "vm_inventory",
                 .sql = "select v.hostname, v.status, v.needs_reset, v.launched, v.email is not null as held,"
+                       "       not v.launched or " HERE("v") " as here,"
                        "       exists (select 1 from vm_presence p where p.vm_id = v.id) as seen"
                        "  from vms v order by v.created_at, v.id",
                 .rows = DB_MANY,
@@ -238,7 +239,8 @@ struct db_query vm_retire(const char *hostname, struct vm_list *ret)
                 .name = "vm_retire",
                 // clang-format off
                 .sql = "with went as ("
-                       "   delete from vms where $1::text is null or hostname = $1 returning hostname, launched),"
+                       "   delete from vms v where $1::text is null and (not v.launched or " HERE("v") ") or hostname = $1"
+                       "   returning hostname, launched),"
                        " kept as ("
                        "   insert into retired_hostnames (hostname) select hostname from went"
                        "   on conflict (hostname) do update set retired_at = now(), changed_xid = pg_current_xact_id())"

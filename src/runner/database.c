@@ -16,8 +16,11 @@ int runner_connect(struct runner *runner, struct error *error)
         int64_t deadline = clock_ms() + PATIENCE_MS;
         for (bool told = false;; told = true) {
                 int r = db_open(runner->conninfo, "lablink-runner", &runner->db, error);
+                if (r == 0)
+                        r = db_exec(runner->db, runner->site_sql, error);
                 if (r == 0 || clock_ms() > deadline)
                         return r;
+                runner->db = db_close(runner->db);
                 if (!told)
                         log_warning("%s; trying for a minute", error_text(error));
                 clock_sleep_ms(300);
@@ -45,6 +48,8 @@ static int reconnect(struct runner *runner, int64_t patience_ms, struct error *e
 {
         runner->unlocked = runner->lock_fd >= 0;
         int r = db_reopen(runner->db, MAX(MIN(patience_ms, (int64_t)REOPEN_MS), (int64_t)0), error);
+        if (r == 0)
+                r = db_exec(runner->db, runner->site_sql, error);
         return r < 0 || runner->lock_fd < 0 ? r : lock_again(runner, error);
 }
 

@@ -2,6 +2,7 @@
  * Destroy: the machines first, then the rows. Cut off in between, a row without its machine is left, which the next
  * destroy removes; a machine without a row would be one that nobody knows of.
  */
+#include "base/failpoint.h"
 #include "lab/vm.h"
 #include "runner/runner.h"
 
@@ -15,18 +16,38 @@ static void tell_rows(struct runner *runner, const json_t *rows)
                                    json_get_string(row, "hostname"));
 }
 
+/* Those of other allocators on this database are theirs to destroy. */
+static int tell_others(struct runner *runner, struct error *error)
+{
+        struct vm_list rows = {.array = json_array()};
+        size_t index, n = 0;
+        json_t *row;
+        int r = runner_db(runner, vm_inventory(&rows), PATIENCE_MS, error);
+        json_array_foreach (rows.array, index, row)
+                n += !json_is_true(json_object_get(row, "here"));
+        if (n)
+                runner_say(runner, "%zu VM%s of another allocator on this database %s left alone: destroy them there.",
+                           n, n == 1 ? "" : "s", n == 1 ? "is" : "are");
+        json_decref(rows.array);
+        return r;
+}
+
 int work_destroy(struct runner *runner, json_t **ret_result, struct error *error)
 {
         struct provider_sink sink = runner_sink(runner);
         struct vm_list went = {.array = json_array()};
         runner_say(runner, "Destroying all client VMs.");
+        failpoint("destroy.before-machines");
         int r = runner->ops->destroy_all(runner->provider, &sink, error);
+        failpoint("destroy.before-rows");
         if (r == 0)
                 r = runner_db(runner, vm_retire(NULL, &went), PATIENCE_MS, error);
+        failpoint("destroy.rows-gone");
         if (r == 0) {
                 tell_rows(runner, went.array);
                 runner_say(runner, "All client VMs are gone.");
                 *ret_result = json_pack("{s:I}", "destroyed", (json_int_t)json_array_size(went.array));
+                r = tell_others(runner, error);
         }
         json_decref(went.array);
         return r;

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "base/token.h"
@@ -89,6 +90,7 @@ static int write_rows(struct runner *runner, struct launch *launch, struct error
                 int r = runner_db(runner, vm_name(machine->hostname, machine->hash, &made), PATIENCE_MS, error);
                 if (r < 0)
                         return error_wrap(error, "cannot write the row of %s", machine->hostname);
+                failpoint("launch.row-written");
                 if (!made.yes)
                         return error_set(error, -EEXIST,
                                          "a VM called %s has come by its own word meanwhile; launch again",
@@ -103,6 +105,7 @@ static void machine_made(struct runner *runner, const char *hostname, double sta
         for (size_t i = 0; i < launch->n; i++)
                 if (str_eq(launch->machines[i].hostname, hostname))
                         launch->machines[i].made = true;
+        failpoint("launch.machine-made");
         runner_db(runner, vm_made(hostname, started, ended), PATIENCE_MS, NULL);
 }
 
@@ -149,8 +152,10 @@ int work_launch(struct runner *runner, const json_t *arguments, json_t **ret_res
         int r = find_names(runner, (size_t)n, &launch, error);
         if (r == 0)
                 r = write_rows(runner, &launch, error);
+        failpoint("launch.before-machines");
         if (r == 0)
                 r = make_machines(runner, &launch, error);
+        failpoint("launch.after-machines");
         json_t *made = forget_unmade(runner, &launch);
         if (r == 0)
                 runner_say(runner, "%zu client VM%s made; they report in while they boot.", launch.n,

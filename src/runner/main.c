@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "base/token.h"
 #include "base/usage.h"
+#include "lab/site.h"
 #include "provider/local/local.h"
 #include "runner/runner.h"
 
@@ -71,6 +72,7 @@ static int load_handover(struct runner *runner, const char *fd_text, struct erro
         if (!handover)
                 return error_wrap(error, "the configuration handed over");
         runner->conninfo = xstrdup(str_or(json_get_string(handover, "conninfo"), ""));
+        runner->site_sql = site_sql(str_or(json_get_string(handover, "site"), ""));
         return config_from_json(json_object_get(handover, "config"), &runner->config, error);
 }
 
@@ -125,6 +127,7 @@ static void runner_deinit(struct runner *runner)
         json_decref(runner->lines);
         free(runner->state_dir);
         free(runner->conninfo);
+        free(runner->site_sql);
 }
 
 int main(int argc, char **argv)

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "runner/runner.h"
@@ -25,6 +26,7 @@ int operation_finish(struct runner *runner, int r, json_t *result, struct error 
         runner_flush(runner, END_PATIENCE_MS);
         _cleanup_free_ char *text = result ? json_text(result) : NULL;
         json_decref(result);
+        failpoint("operation.before-end");
         int ended = runner_db(
                 runner,
                 operation_end(runner->operation, runner->epoch, state, r < 0 ? error_text(error) : NULL, text, &ours),
@@ -32,6 +34,7 @@ int operation_finish(struct runner *runner, int r, json_t *result, struct error 
         if (ended < 0)
                 log_error("operation %lld ended as %s, which could not be written: %s", (long long)runner->operation,
                           state, error_text(&trouble));
+        failpoint("operation.ended");
         runner->operation = 0;
         return ended;
 }
@@ -52,10 +55,12 @@ static int take_and_work(struct runner *runner, int64_t id, struct error *error)
 {
         struct operation_taken taken = {0};
         json_t *result = NULL;
+        failpoint("operation.before-take");
         int r = runner_db(runner, operation_take(id, &taken), PATIENCE_MS, error);
         if (r == 0 && taken.taken) {
                 runner->operation = id;
                 runner->epoch = taken.epoch;
+                failpoint("operation.taken");
                 int done = work(runner, &taken, &result, error);
                 r = operation_finish(runner, done, result, error);
         }

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "base/token.h"
@@ -41,7 +42,7 @@ static const json_t *find_row(const struct differences *d, const char *hostname)
         size_t index;
         json_t *row;
         json_array_foreach (d->rows, index, row)
-                if (str_eq(json_get_string(row, "hostname"), hostname))
+                if (is_true(row, "here") && str_eq(json_get_string(row, "hostname"), hostname))
                         return row;
         return NULL;
 }
@@ -111,7 +112,7 @@ static int mend_rows(struct runner *runner, const struct differences *d, struct 
         int r = 0;
         json_array_foreach (d->rows, index, row) {
                 const char *hostname = json_get_string(row, "hostname");
-                if (r < 0 || !is_true(row, "launched") || has_machine(d, hostname))
+                if (r < 0 || !is_true(row, "launched") || !is_true(row, "here") || has_machine(d, hostname))
                         continue;
                 if (is_true(row, "seen") || is_true(row, "held")) {
                         if (!str_eq(json_get_string(row, "status"), "unknown"))
@@ -139,10 +140,13 @@ int renew_token(struct runner *runner, const char *hostname, char *token, struct
 static int remake(struct runner *runner, const char *hostname, const struct provider_sink *sink, struct error *error)
 {
         char token[TOKEN_LENGTH + 1];
+        failpoint("reset.before-token");
         int r = renew_token(runner, hostname, token, error);
+        failpoint("reset.token-renewed");
         if (r == 0)
                 r = runner->ops->reset(runner->provider, hostname, token, sink, error);
         explicit_bzero(token, sizeof token);
+        failpoint("reset.machine-fresh");
         return r < 0 ? r : runner_db(runner, vm_reset_done(hostname), PATIENCE_MS, error);
 }
 
@@ -226,6 +230,7 @@ static int mend(struct runner *runner, const struct differences *d, struct error
         int r = begin_operation(runner, d, &ours, error);
         if (r < 0 || !ours)
                 return r;
+        failpoint("reset.operation-taken");
         int mended = mend_machines(runner, d, error);
         return operation_finish(runner, mended, NULL, error);
 }

@@ -17,6 +17,7 @@
 struct runner {
         struct config *config;
         char *state_dir, *conninfo;
+        char *site_sql; /* tells a new connection which allocator this is */
         const struct provider_ops *ops;
         struct provider *provider;
         struct db *db;

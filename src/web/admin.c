@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/text.h"
 #include "lab/names.h"
 #include "lab/settings.h"
@@ -150,6 +151,7 @@ static int release_shown(struct task *t)
 {
         struct admin_state *s = t->state;
         json_t *vm = json_array_get(s->list.array, 0);
+        failpoint("release.before-answer");
         if (!request_wants_json(t))
                 return reply_redirect(t, "/admin/instances");
         if (!vm)
@@ -173,6 +175,7 @@ static int release_answer(struct task *t)
                 }
                 return reply_error(t, 409, "no-seat", "Nobody has the seat on %s.", s->hostname);
         case RELEASE_DONE:
+                failpoint("release.before-kick");
                 web_kick(web_of(t), 0);
                 break;
         case RELEASE_REPEATED:
@@ -184,6 +187,7 @@ static int release_answer(struct task *t)
 static int release_start(struct task *t)
 {
         struct admin_state *s = t->state;
+        failpoint("release.before-write");
         return db_await(t, seat_release(s->hostname, str_or(web_user(t), "admin"), web_request_key(t), &s->released),
                         release_answer);
 }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/failpoint.h"
 #include "base/text.h"
 #include "base/token.h"
 #include "lab/participant.h"
@@ -121,7 +122,9 @@ static int claim_answer(struct task *t)
                 return refuse(t, 503, "no-seat-free",
                               xstrdup("No machine is free at the moment. Please ask your instructor, or try "
                                       "again in a minute."));
+        failpoint("claim.before-wake");
         watch_fire(t->loop, web_of(t)->config->db.message_channel, s->seat.hostname);
+        failpoint("claim.before-answer");
         json_t *model = json_pack("{s:s, s:s, s:s, s:I, s:b, s:o}", "hostname", s->seat.hostname, "pin", s->seat.pin,
                                   "email", s->seat.email, "generation", (json_int_t)s->seat.generation, "returning",
                                   s->seat.returning, "notice", notice_of(&s->seat));
@@ -131,6 +134,7 @@ static int claim_answer(struct task *t)
 static int claim_step(struct task *t)
 {
         struct claim_state *s = t->state;
+        failpoint("claim.before-write");
         return db_await(t, seat_claim(s->email, s->command, s->pin, &s->seat), claim_answer);
 }
 

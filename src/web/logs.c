@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/failpoint.h"
 #include "base/text.h"
 #include "lab/names.h"
 #include "web/routes.h"
@@ -27,6 +28,7 @@ void logs_state_free(void *state)
 static int logs_taken(struct task *t)
 {
         struct logs_state *s = t->state;
+        failpoint("logs.before-answer");
         if (!s->answer.found)
                 return reply_error(t, 404, "unknown-vm", "VM not found.");
         return reply_json(t, 200, json_pack("{s:s}", "message", "VM logs posted successfully."));
@@ -71,6 +73,7 @@ int logs_take(struct task *t)
              strlen(json_string_value(batch)) != json_string_length(batch)))
                 return reply_error(t, 422, "wrong-type", "batch_id must be a text of at most %d bytes.", BATCH_ID_MAX);
         snprintf(s->hostname, sizeof s->hostname, "%s", hostname);
+        failpoint("logs.before-write");
         return batch_await(t, web_of(t)->logs, s->hostname, logs_item(s->hostname, messages, json_string_value(batch)),
                            &s->answer, logs_taken);
 }

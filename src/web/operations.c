@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/failpoint.h"
 #include "base/text.h"
 #include "web/routes.h"
 
@@ -60,8 +61,11 @@ static int created(struct task *t)
                 return sleep_await(t, MENDING_PAUSE_MS, create);
         if (s->made.outcome == OPERATION_BUSY)
                 return busy(t, operation);
-        if (s->made.outcome == OPERATION_STARTED)
+        if (s->made.outcome == OPERATION_STARTED) {
+                failpoint("operation.before-kick");
                 web_kick(web_of(t), (int64_t)json_integer_value(json_object_get(operation, "id")));
+                failpoint("operation.before-answer");
+        }
         if (!request_wants_json(t))
                 return follow_page(t, operation);
         reply_header(t, "Location", json_get_string(operation, "url"));

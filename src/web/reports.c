@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/failpoint.h"
 #include "lab/names.h"
 #include "web/routes.h"
 
@@ -19,6 +20,7 @@ void report_state_free(void *state)
 static int report_done(struct task *t)
 {
         struct report_state *s = t->state;
+        failpoint("report.before-answer");
         if (!s->answer.found)
                 return reply_error(t, 404, "unknown-vm", "VM not found.");
         return reply_json(t, 200, json_pack("{s:s}", "message", s->message));

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "lab/names.h"
 #include "web/principal.h"
 #include "web/routes.h"
@@ -83,8 +84,10 @@ static int startup_answer(struct task *t)
                 return reply_close(t);
         if (!s->seat.found)
                 return s->waited ? reply_close(t) : reply_error(t, 404, "unknown-vm", "VM not found.");
-        if (s->seat.email && s->seat.generation > s->generation)
+        if (s->seat.email && s->seat.generation > s->generation) {
+                failpoint("assignment.before-answer");
                 return reply_json(t, 200, startup_json(&s->seat));
+        }
         s->waited = true;
         int64_t left = s->next_blank_ms - clock_ms();
         return watch_await(t, &s->watch, left > 0 ? left : 1, startup_wake);

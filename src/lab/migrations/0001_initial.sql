@@ -26,6 +26,8 @@ create table @table@ (
         needs_reset boolean not null default false,
         -- the provider made this machine; false for one that came by its own word
         launched boolean not null default false,
+        -- the allocator (lab/site.h) whose machine it lies on; several may share this database
+        site text default current_setting('lablink.site', true),
         token_hash text,
         -- transaction that last changed something that a dashboard shows
         changed_xid xid8 not null default pg_current_xact_id(),
@@ -106,6 +108,8 @@ create table operations (
         -- one-time key of the form or call that started it
         request_key text unique,
         requested_by text,
+        -- the allocator that was asked: its machines are meant
+        site text default current_setting('lablink.site', true),
         created_at timestamptz not null default now(),
         started_at timestamptz,
         ended_at timestamptz,
