@@ -155,6 +155,7 @@ def test_reboot(workshop):
     wait_until(lambda: len(lab.role("agent")) >= 3, 60)
     assert seats(lab) == held
     assert inside(lab, seat["hostname"], "cat", "/home/client/mine") == "kept\n"
+    wait_until(lambda: lab.vm(seat["hostname"])["in_use"], 60, "the software was started again")
     works_on(lab, 3, 2)
     assert len(records(lab, seat["hostname"])) == 1, "the same assignment is not carried out again"
 

@@ -102,6 +102,13 @@ run_startup_script() {
         [ "$status" -eq 0 ] || [ "$STARTUP_ON_ERROR" != fail ]
 }
 
+# A VM that is started again has its files and its seat, so it gets its software back too.
+start_software_again() {
+        grep -Eq '"generation": *[1-9]' /var/lib/lablink-client/state.json 2>/dev/null || return 0
+        say "the seat is taken: its software is started again"
+        lablink-software
+}
+
 boot() {
         began=$(now)
         say "$VM_NAME boots"
@@ -118,6 +125,7 @@ boot() {
         container_ended=$(now)
         report 5 metrics "container_start_time=$container_began" "container_end_time=$container_ended" \
                 "container_startup_duration_seconds=$(seconds_between "$container_began" "$container_ended")"
+        start_software_again
         report 0 status running
         ended=$(now)
         report 5 metrics "cloud_init_end=$ended" "cloud_init_duration_seconds=$(seconds_between "$began" "$ended")"
@@ -126,6 +134,7 @@ boot() {
 
 : >/var/log/lablink-agent.log
 printf '%s' "$SUBJECT_SOFTWARE_COMMAND" >/run/software-command
+printf '%s' "$SUBJECT_SOFTWARE" >/run/software-name
 keep_agent &
 boot
 while :; do

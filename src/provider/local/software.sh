@@ -1,16 +1,20 @@
 #!/bin/sh
-# Starts the participant's software once a seat is assigned: the configured command, or a terminal session that the
-# browser and `lablink vm shell` can join. Run by the agent as the VM's root; the software runs as the participant, in
-# a session of its own, and once: a second assignment finds it running.
+# Starts the participant's software once a seat is assigned: the configured command, else the program whose running is
+# watched, where the VM has it, else a terminal session that `lablink vm shell` can join. Run by the agent, and by a VM
+# that is started again, as the VM's root; the software runs as the participant, in a session of its own, and once: a
+# second assignment finds it running.
 
 home=/home/client
 log=/var/log/lablink-software.log
 command=$(cat /run/software-command 2>/dev/null)
+name=$(cat /run/software-name 2>/dev/null)
+path=/opt/lablink/bin:/opt/bin:/usr/local/bin:/usr/bin:/bin
+[ -n "$command" ] || command=$(PATH=$path command -v -- "$name")
 
 as_client() {
         setpriv --reuid=1000 --regid=1000 --clear-groups -- env -i HOME="$home" USER=client LOGNAME=client \
                 SHELL=/bin/bash LANG=C.UTF-8 TERM=xterm-256color XDG_RUNTIME_DIR=/run/user/1000 \
-                PATH=/opt/lablink/bin:/opt/bin:/usr/local/bin:/usr/bin:/bin "$@"
+                PATH="$path" "$@"
 }
 
 say() {
