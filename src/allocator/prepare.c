@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "base/token.h"
+#include "lab/save.h"
 #include "lab/schema.h"
 
 #define BACKLOG 4096
@@ -227,6 +228,13 @@ static int open_patiently(struct supervisor *s, struct db **ret, struct error *e
         }
 }
 
+static int save_old_schema(struct supervisor *s, struct db *db, struct error *error)
+{
+        _cleanup_free_ char *directory = path_join(s->state_dir, "db");
+        struct backup_place place = {.conninfo = s->conninfo, .directory = directory};
+        return save_before_migration(db, &place, s->state_dir, error);
+}
+
 int prepare_database(struct supervisor *s, struct error *error)
 {
         _cleanup_db_ struct db *db = NULL;
@@ -237,6 +245,8 @@ int prepare_database(struct supervisor *s, struct error *error)
                 s->conninfo = config_db_conninfo(s->config);
         if (r == 0)
                 r = open_patiently(s, &db, error);
+        if (r == 0 && s->cluster)
+                r = save_old_schema(s, db, error);
         if (r == 0)
                 r = schema_migrate(db, s->config, error);
         return r;

@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "cli/api.h"
+#include "cli/table.h"
 #include "cli/term.h"
 #include "config/config.h"
 
@@ -76,6 +77,17 @@ void cli_say(const struct cli *cli, const char *format, ...)
         va_start(args, format);
         _cleanup_free_ char *text = xvasprintf(format, args);
         va_end(args);
+        term_put(stdout, text);
+        putchar('\n');
+}
+
+void cli_fact(const struct cli *cli, const char *key, const char *text)
+{
+        _cleanup_json_ json_t *value = json_pack("{s:s}", key, text);
+        if (cli->json) {
+                json_put(value, stdout);
+                return;
+        }
         term_put(stdout, text);
         putchar('\n');
 }

@@ -48,4 +48,6 @@ char *cli_program(const char *name);
 void cli_hint(struct cli *cli, const char *format, ...) _printf_(2, 3);
 /* What was done, in a sentence, on standard output; nothing under -q or --output json. */
 void cli_say(const struct cli *cli, const char *format, ...) _printf_(2, 3);
+/* What was asked for: {"<key>": text} under --output json, else the text and a newline; -q does not silence it. */
+void cli_fact(const struct cli *cli, const char *key, const char *text);
 void cli_deinit(struct cli *cli);

@@ -1,6 +1,5 @@
-/* lablink admin password and db url: facts that live on this machine, beside the allocator. */
+/* lablink admin password: it lives on this machine, beside the allocator. */
 #include <errno.h>
-#include <libpq-fe.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -8,21 +7,7 @@
 #include "base/text.h"
 #include "cli/commands.h"
 #include "cli/table.h"
-#include "cli/term.h"
 #include "config/config.h"
-#include "db/cluster.h"
-
-/* Prints {"<key>": text} or the text. */
-static void put_fact(const struct cli *cli, const char *key, const char *text)
-{
-        _cleanup_json_ json_t *value = json_pack("{s:s}", key, text);
-        if (cli->json) {
-                json_put(value, stdout);
-                return;
-        }
-        term_put(stdout, text);
-        putchar('\n');
-}
 
 static int no_password(struct cli *cli, const char *path, int code, struct error *error)
 {
@@ -52,66 +37,6 @@ int run_admin_password(struct cli *cli, _unused_ int argc, _unused_ char **argv,
         r = file_read(path, 4096, &password, error);
         if (r < 0)
                 return no_password(cli, path, r, error);
-        put_fact(cli, "password", password.data ? str_trim(password.data) : "");
-        return CLI_GOOD;
-}
-
-static void add_quoted(struct buf *out, const char *name, const char *value)
-{
-        buf_addf(out, "%s%s='", out->len ? " " : "", name);
-        for (; *value; value++) {
-                if (*value == '\'' || *value == '\\')
-                        buf_addc(out, '\\');
-                buf_addc(out, *value);
-        }
-        buf_addc(out, '\'');
-}
-
-/* The same without what libpq itself calls secret (dispchar '*'). Owned by the caller; NULL when it is unreadable. */
-static char *without_secrets(const char *conninfo, struct error *error)
-{
-        char *why = NULL;
-        PQconninfoOption *options = PQconninfoParse(conninfo, &why);
-        if (!options) {
-                error_set(error, -EIO, "db.url cannot be read: %s", str_or(why, "out of memory"));
-                PQfreemem(why);
-                return NULL;
-        }
-        struct buf out = BUF_NULL;
-        for (const PQconninfoOption *option = options; option->keyword; option++)
-                if (option->val && *option->dispchar != '*')
-                        add_quoted(&out, option->keyword, option->val);
-        PQconninfoFree(options);
-        return buf_steal(&out);
-}
-
-static int embedded_url(struct cli *cli, const struct config *config, char **ret, struct error *error)
-{
-        _cleanup_free_ char *state = NULL;
-        int r = cli_state_dir(cli, &state, error);
-        if (r < 0)
-                return r;
-        _cleanup_free_ char *directory = path_join(state, "db");
-        struct cluster_options options = {.directory = directory, .dbname = config->db.dbname, .role = config->db.user};
-        *ret = cluster_conninfo_at(&options);
-        return 0;
-}
-
-int run_db_url(struct cli *cli, _unused_ int argc, _unused_ char **argv, struct error *error)
-{
-        struct config *config;
-        _cleanup_free_ char *conninfo = NULL;
-        int r = cli_config(cli, &config, error);
-        if (r < 0)
-                return r;
-        if (config_db_embedded(config)) {
-                r = embedded_url(cli, config, &conninfo, error);
-        } else {
-                _cleanup_free_ char *whole = config_db_conninfo(config);
-                conninfo = cli->opt.secrets ? STEAL(whole) : without_secrets(whole, error);
-        }
-        if (r < 0 || !conninfo)
-                return r < 0 ? r : -EIO;
-        put_fact(cli, "url", conninfo);
+        cli_fact(cli, "password", password.data ? str_trim(password.data) : "");
         return CLI_GOOD;
 }

@@ -92,7 +92,10 @@ static void print_script(struct options *options)
         for (const struct command *command = commands; command->name; command++) {
                 printf("        '%s '*) [[ $word == -* ]] && words='", command->name);
                 print_options(command, options);
-                printf("' || words=\"%s\" ;;\n", first_word(command));
+                if (command->completes == COMPLETES_FILE)
+                        puts("' || { COMPREPLY=($(compgen -f -- \"$word\")); return; } ;;");
+                else
+                        printf("' || words=\"%s\" ;;\n", first_word(command));
         }
         fputs("        esac\n"
               "        COMPREPLY=($(compgen -W \"$words\" -- \"$word\"))\n"

@@ -38,6 +38,18 @@ const struct command commands[] = {
          0},
         {"admin password", NULL, "Print the administrator's generated password.", run_admin_password, 0, 0, 0},
         {"db url", NULL, "Print how to connect to the database, as psql takes it.", run_db_url, TAKES_SECRETS, 0, 0},
+        {"db backup", "[FILE]", "Save the lab's database (seats, operations, logs) into a file; the lab may run.",
+         run_db_backup, TAKES_YES, 0, 1, COMPLETES_FILE,
+         "FILE may be a directory; left out: the working directory. The name is then lablink-DATE-TIME.dump. The file "
+         "is an archive of\npg_dump with mode 0600 and holds secrets; it is whole or it is not there. A file that is "
+         "there already is replaced with --yes only.\nWorks on the machine of the lab, as root or as the user who "
+         "started the allocator."},
+        {"db restore", "FILE", "Replace the lab's database by a backup; the allocator must be stopped.", run_db_restore,
+         TAKES_YES, 1, 1, COMPLETES_FILE,
+         "Asks for the word yes on a terminal; elsewhere it wants --yes. The file is read whole first: what is no "
+         "backup of a lab, not whole\nor of a newer version is refused. The old database stays until the new one is "
+         "complete; when anything goes wrong, nothing was\nchanged. VMs that were launched since the backup are "
+         "listed as orphans by `lablink status -o json`; `lablink destroy` ends them."},
         {"doctor", NULL, "Check the machine and the allocator and say what to do about what is wrong.", run_doctor, 0,
          0, 0, COMPLETES_NOTHING, "Exits with 1 when a check fails; warnings alone exit with 0."},
         {"help", "[COMMAND]", "Show help on a command.", run_help, 0, 0, 2, COMPLETES_COMMAND},

@@ -19,7 +19,7 @@ enum command_options {
 
 #define ANY_WORDS 255
 
-enum completes { COMPLETES_NOTHING, COMPLETES_VM, COMPLETES_COMMAND, COMPLETES_SHELL };
+enum completes { COMPLETES_NOTHING, COMPLETES_VM, COMPLETES_COMMAND, COMPLETES_SHELL, COMPLETES_FILE };
 
 struct command {
         const char *name;      /* "launch", or noun and verb: "vm exec" */
@@ -71,6 +71,8 @@ int run_logs(struct cli *cli, int argc, char **argv, struct error *error);
 int run_config_show(struct cli *cli, int argc, char **argv, struct error *error);
 int run_config_check(struct cli *cli, int argc, char **argv, struct error *error);
 int run_admin_password(struct cli *cli, int argc, char **argv, struct error *error);
+int run_db_backup(struct cli *cli, int argc, char **argv, struct error *error);
+int run_db_restore(struct cli *cli, int argc, char **argv, struct error *error);
 int run_db_url(struct cli *cli, int argc, char **argv, struct error *error);
 int run_doctor(struct cli *cli, int argc, char **argv, struct error *error);
 int run_help(struct cli *cli, int argc, char **argv, struct error *error);

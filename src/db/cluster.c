@@ -10,27 +10,17 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "db/cluster_internal.h"
+#include "db/conninfo.h"
 
 #define LOCK_MS 60000
-
-static void add_setting(struct buf *out, const char *keyword, const char *value)
-{
-        buf_addf(out, "%s%s='", out->len ? " " : "", keyword);
-        for (; *value; value++) {
-                if (*value == '\'' || *value == '\\')
-                        buf_addc(out, '\\');
-                buf_addc(out, *value);
-        }
-        buf_addc(out, '\'');
-}
 
 static char *conninfo_for(const char *run, const char *dbname, const char *role)
 {
         struct buf out = BUF_NULL;
-        add_setting(&out, "host", run);
-        add_setting(&out, "port", CLUSTER_PORT);
-        add_setting(&out, "dbname", dbname);
-        add_setting(&out, "user", role);
+        conninfo_add(&out, "host", run);
+        conninfo_add(&out, "port", CLUSTER_PORT);
+        conninfo_add(&out, "dbname", dbname);
+        conninfo_add(&out, "user", role);
         return buf_steal(&out);
 }
 
@@ -39,7 +29,7 @@ char *cluster_admin_conninfo(const struct cluster *cluster)
         struct buf out = BUF_NULL;
         _cleanup_free_ char *base = conninfo_for(cluster->run, "postgres", CLUSTER_SUPERUSER);
         buf_adds(&out, base);
-        add_setting(&out, "connect_timeout", "10");
+        conninfo_add(&out, "connect_timeout", "10");
         return buf_steal(&out);
 }
 

@@ -31,3 +31,12 @@ struct cluster *cluster_free(struct cluster *cluster);          /* leaves it run
 char *cluster_version(const char *directory);
 /* The connection string without starting anything (for the CLI). Owned by the caller. */
 char *cluster_conninfo_at(const struct cluster_options *options);
+
+/* --- a restore: a database of its own beside the lab's, which takes its name in the end --------------------------- */
+
+/* Makes it, empty; a leftover of an earlier restore is dropped. *ret_conninfo is owned by the caller. */
+int cluster_restore_begin(struct cluster *cluster, const struct cluster_options *options, char **ret_conninfo,
+                          struct error *error);
+/* In one transaction the lab's database gives up its name and the new one takes it; then the old one is dropped. */
+int cluster_restore_commit(struct cluster *cluster, const struct cluster_options *options, struct error *error);
+void cluster_restore_abandon(struct cluster *cluster);

@@ -14,29 +14,30 @@
 #define DEBIAN "/usr/lib/postgresql"
 
 struct found {
+        const char *program, *companion; /* both must be there; the first is asked for its version */
         char *bin;
         int major;  /* of the best so far */
         int newest; /* seen at all, usable or not */
 };
 
-/* The major version of DIR/postgres, or 0. */
-static int major_of(const char *bin)
+/* The major version of DIR/PROGRAM, or 0. */
+static int major_of(const struct found *found, const char *bin)
 {
-        _cleanup_free_ char *postgres = path_join(bin, "postgres");
-        _cleanup_free_ char *initdb = path_join(bin, "initdb");
+        _cleanup_free_ char *program = path_join(bin, found->program);
+        _cleanup_free_ char *companion = path_join(bin, found->companion);
         _cleanup_buf_ struct buf out = BUF_NULL;
         int major = 0;
-        if (access(postgres, X_OK) < 0 || access(initdb, X_OK) < 0)
+        if (access(program, X_OK) < 0 || access(companion, X_OK) < 0)
                 return 0;
-        const char *argv[] = {postgres, "--version", NULL};
-        if (process_capture(argv, &out, NULL) < 0 || sscanf(buf_str(&out), "postgres (PostgreSQL) %d", &major) != 1)
+        const char *argv[] = {program, "--version", NULL};
+        if (process_capture(argv, &out, NULL) < 0 || sscanf(buf_str(&out), "%*s (PostgreSQL) %d", &major) != 1)
                 return 0;
         return major;
 }
 
 static void consider(struct found *found, const char *bin, int wanted)
 {
-        int major = major_of(bin);
+        int major = major_of(found, bin);
         found->newest = MAX(found->newest, major);
         bool fits = wanted ? major == wanted : major >= CLUSTER_OLDEST && major > found->major;
         if (!fits || (found->bin && found->major == major))
@@ -74,14 +75,40 @@ static void consider_path(struct found *found, int wanted)
                         consider(found, places[i], wanted);
 }
 
+static void look_everywhere(struct found *found, int wanted)
+{
+        consider_debian(found, wanted);
+        if (!found->bin)
+                consider_pg_config(found, wanted);
+        if (!found->bin)
+                consider_path(found, wanted);
+}
+
+int cluster_find_tools(int major, char **ret, struct error *error)
+{
+        struct found found = {.program = "pg_dump", .companion = "pg_restore"};
+        if (major)
+                look_everywhere(&found, major);
+        if (!found.bin)
+                look_everywhere(&found, 0);
+        if (found.bin && found.major >= major) {
+                *ret = found.bin;
+                return 0;
+        }
+        free(found.bin);
+        if (found.newest)
+                return error_set(error, -EPROTO,
+                                 "the database is PostgreSQL %d, and this machine has pg_dump %d only: apt install "
+                                 "postgresql-client-%d",
+                                 MAX(major, CLUSTER_OLDEST), found.newest, MAX(major, CLUSTER_OLDEST));
+        return error_set(error, -ENOENT,
+                         "pg_dump and pg_restore are not installed here: apt install postgresql-client");
+}
+
 int cluster_find_binaries(struct cluster *cluster, int major, struct error *error)
 {
-        struct found found = {0};
-        consider_debian(&found, major);
-        if (!found.bin)
-                consider_pg_config(&found, major);
-        if (!found.bin)
-                consider_path(&found, major);
+        struct found found = {.program = "postgres", .companion = "initdb"};
+        look_everywhere(&found, major);
         if (found.bin) {
                 free(cluster->bin);
                 cluster->bin = found.bin;

@@ -24,6 +24,9 @@ struct cluster {
 
 /* `major` > 0: only that one will do, else the newest. -ENOENT or -EPROTO with a sentence that says what to install. */
 int cluster_find_binaries(struct cluster *cluster, int major, struct error *error);
+/* The directory with a pg_dump and pg_restore for a server of version `major`: of the same version, else the newest if
+ * that is newer; 0: the newest. Owned by the caller. */
+int cluster_find_tools(int major, char **ret, struct error *error);
 
 /* --- cluster_files.c: user, directories, configuration, initdb --- */
 
