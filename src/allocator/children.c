@@ -32,6 +32,39 @@ static const char **plain_environment(void)
         return list;
 }
 
+/* What the web process's libraries read of an environment. It is the one that strangers speak to: cloud keys, and
+ * whatever else root had in its environment, are not for it. */
+static const char **web_environment(void)
+{
+        static const char *const wanted[] = {"LANG=",
+                                             "LC_",
+                                             "TZ=",
+                                             "PG",
+                                             "LD_",
+                                             "RES_OPTIONS=",
+                                             "LOCALDOMAIN=",
+                                             "SSL_CERT_",
+                                             "JOURNAL_STREAM=",
+                                             "UV_THREADPOOL_",
+                                             "ASAN_OPTIONS=",
+                                             "UBSAN_OPTIONS=",
+                                             "LSAN_OPTIONS=",
+                                             "TSAN_OPTIONS=",
+                                             "FAKETIME",
+                                             "TEST_POINTS="};
+        const char **list = plain_environment();
+        size_t kept = 0;
+        for (size_t i = 0; list[i]; i++) {
+                bool take = geteuid() != 0 && str_starts(list[i], "HOME=");
+                for (size_t k = 0; k < ARRAY_SIZE(wanted); k++)
+                        take |= str_starts(list[i], wanted[k]);
+                if (take)
+                        list[kept++] = list[i];
+        }
+        list[kept] = NULL;
+        return list;
+}
+
 /* A pipe that holds `text`, read end in *ret. A configuration fits into a pipe's buffer (grown to 1 MB). */
 static int pipe_with(const json_t *value, int *ret, struct error *error)
 {
@@ -78,7 +111,7 @@ static int start_web_process(struct supervisor *s, int config_fd, int socket_fd,
         char fd_text[12];
         snprintf(fd_text, sizeof fd_text, "%d", config_fd);
         const char *argv[] = {"/proc/self/exe", "web-process", fd_text, NULL};
-        _cleanup_free_ const char **environment = plain_environment();
+        _cleanup_free_ const char **environment = web_environment();
         struct process_spec spec = {.argv = argv,
                                     .env = environment,
                                     .cwd = "/",

@@ -1,6 +1,7 @@
 /*
  * Wiring of the web process: it reads what it needs from the pipe, connects, listens, says "ready" and serves until it
- * is told to stop or its supervisor is gone. It runs as an unprivileged user and starts no program.
+ * is told to stop or its supervisor is gone. It runs as an unprivileged user and confines itself (confine.h) before it
+ * connects or listens.
  */
 #include "allocator/web_process.h"
 
@@ -12,6 +13,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 
+#include "allocator/confine.h"
 #include "allocator/handover.h"
 #include "base/clock.h"
 #include "base/file.h"
@@ -235,15 +237,28 @@ static void raise_file_limit(void)
         setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+/* Before the first thread, the first connection and the first byte of a stranger. */
+static void give_up_rights(const json_t *handover)
+{
+        struct confinement confinement;
+        prctl(PR_SET_NAME, "lablink-web");
+        confine(str_or(json_get_string(handover, "conninfo"), ""), &confinement);
+        log_info("confined: %s", buf_str(&confinement.in_force));
+        if (confinement.missing.len > 0)
+                log_warning("this machine cannot confine the web process by: %s", buf_str(&confinement.missing));
+        confinement_deinit(&confinement);
+}
+
 int web_process(const char *handover_fd)
 {
         _cleanup_error_ struct error error = ERROR_NULL;
         log_setup("web", LOG_LEVEL_INFO);
-        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
         signal(SIGPIPE, SIG_IGN);
         raise_file_limit();
         token_init();
         _cleanup_json_ json_t *handover = read_handover(handover_fd, &error);
+        if (handover)
+                give_up_rights(handover);
         struct process *p = xcalloc(1, sizeof *p);
         loop_init(&p->web.loop);
         int r = handover ? start(p, handover, &error) : error.code;

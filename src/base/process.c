@@ -104,6 +104,9 @@ static bool set_ids(const struct process_spec *spec)
                 return true;
         if (setgroups(0, NULL) < 0 && geteuid() == 0)
                 return false;
+        /* ends at the first that the kernel does not know, or that we may not drop */
+        for (int capability = 0; prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0; capability++)
+                ;
         return setresgid(spec->gid, spec->gid, spec->gid) == 0 && setresuid(spec->uid, spec->uid, spec->uid) == 0 &&
                prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0;
 }

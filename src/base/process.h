@@ -22,7 +22,7 @@ struct process_spec {
         size_t n_keep_fds;
         bool new_session;     /* setsid: a Ctrl-C for the parent is not one for the child */
         bool die_with_parent; /* SIGKILL when the parent's thread ends */
-        bool drop_ids;        /* become uid/gid, with no supplementary groups and no_new_privs */
+        bool drop_ids;        /* become uid/gid, with no other group, no capability and no_new_privs */
         uid_t uid;
         gid_t gid;
 };
