@@ -92,25 +92,39 @@ static size_t mend_escape(const char *p, size_t left, struct buf *out)
         return n;
 }
 
-void json_mend(const char *data, size_t len, struct buf *out)
+/* A control character as a string may hold it. */
+static void add_control(char c, struct buf *out)
+{
+        static const char digits[] = "0123456789abcdef";
+        const char escape[6] = {'\\', 'u', '0', '0', digits[(c >> 4) & 1], digits[c & 15]};
+        buf_add(out, escape, sizeof escape);
+}
+
+int json_mend(const char *data, size_t len, size_t max, struct buf *out)
 {
         _cleanup_buf_ struct buf text = BUF_NULL;
         bool in_string = false;
+        size_t from = 0;
         utf8_scrub(data, len, &text);
-        buf_reserve(out, text.len);
         for (size_t i = 0; i < text.len;) {
                 char c = text.data[i];
-                if (in_string && c == '\\') {
-                        i += mend_escape(text.data + i, text.len - i, out);
+                bool escape = in_string && c == '\\', control = in_string && (unsigned char)c < 0x20;
+                in_string ^= c == '"';
+                if (!escape && !control) {
+                        i++;
                         continue;
                 }
-                in_string ^= c == '"';
-                if (in_string && (unsigned char)c < 0x20)
-                        buf_addf(out, "\\u%04x", c);
+                buf_add(out, text.data + from, i - from);
+                if (escape)
+                        i += mend_escape(text.data + i, text.len - i, out);
                 else
-                        buf_addc(out, c);
-                i++;
+                        add_control(text.data[i++], out);
+                from = i;
+                if (out->len > max)
+                        return -E2BIG;
         }
+        buf_add(out, buf_str(&text) + from, text.len - from);
+        return out->len > max ? -E2BIG : 0;
 }
 
 static int add_chunk(const char *data, size_t len, void *out)

@@ -16,8 +16,8 @@ json_t *json_read(const char *data, size_t len, struct error *error);
 /* The same for what a stranger sent: refused when it holds more than so many commas and opening brackets. */
 json_t *json_read_max(const char *data, size_t len, size_t values_max, struct error *error);
 /* Adds to `out` the same JSON with what a string may not hold mended: bytes that are no UTF-8, NUL and halves of surrogate
- * pairs become U+FFFD, control characters are escaped. Other faults stay. */
-void json_mend(const char *data, size_t len, struct buf *out);
+ * pairs become U+FFFD, control characters are escaped. Other faults stay. -E2BIG: that is more than `max` bytes. */
+int json_mend(const char *data, size_t len, size_t max, struct buf *out);
 void json_write(const json_t *value, struct buf *out); /* compact */
 char *json_text(const json_t *value);                  /* compact; owned by the caller */
 

@@ -91,15 +91,19 @@ bool utf8_valid(const char *data, size_t len)
 
 void utf8_scrub(const char *data, size_t len, struct buf *out)
 {
+        size_t from = 0;
         buf_reserve(out, len);
         for (size_t i = 0; i < len;) {
                 size_t n = utf8_char((const unsigned char *)data + i, len - i);
-                if (n == 0 || data[i] == '\0')
+                bool good = n > 0 && data[i] != '\0';
+                if (!good) {
+                        buf_add(out, data + from, i - from);
                         buf_adds(out, "\xef\xbf\xbd");
-                else
-                        buf_add(out, data + i, n);
-                i += n ? n : 1;
+                        from = i + 1;
+                }
+                i += good ? n : 1;
         }
+        buf_add(out, data + from, len - from);
 }
 
 size_t utf8_cut(const char *data, size_t len, size_t max)

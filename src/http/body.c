@@ -54,7 +54,8 @@ static bool is_type(const char *content_type, const char *wanted)
 static json_t *read_mended(struct request *req, struct error *error)
 {
         _cleanup_buf_ struct buf mended = BUF_NULL;
-        json_mend(buf_str(&req->body), req->body.len, &mended);
+        if (json_mend(buf_str(&req->body), req->body.len, req->body_max, &mended) < 0)
+                return NULL;
         error_clear(error);
         return json_read_max(buf_str(&mended), mended.len, JSON_VALUES_MAX, error);
 }

@@ -47,7 +47,7 @@ static void refuses_the_rest(void **state _unused_)
 static void mends_to(const char *text, size_t len, const char *expected)
 {
         _cleanup_buf_ struct buf mended = BUF_NULL;
-        json_mend(text, len, &mended);
+        assert_int_equal(json_mend(text, len, SIZE_MAX, &mended), 0);
         _cleanup_json_ json_t *value = json_read(buf_str(&mended), mended.len, NULL);
         if (!expected)
                 assert_null(value);
@@ -136,6 +136,16 @@ static void counts_values(void **state _unused_)
         }
 }
 
+/* Sixteen megabytes of control characters would be a hundred. */
+static void mending_stops_where_it_grows_too_much(void **state _unused_)
+{
+        static const char text[] = "[\"\x01\x01\x01\x01\", \"b\"]";
+        _cleanup_buf_ struct buf whole = BUF_NULL, cut = BUF_NULL;
+        assert_int_equal(json_mend(text, strlen(text), 33, &whole), 0);
+        assert_string_equal(buf_str(&whole), "[\"\\u0001\\u0001\\u0001\\u0001\", \"b\"]");
+        assert_int_equal(json_mend(text, strlen(text), 32, &cut), -E2BIG);
+}
+
 static void nul_in_a_text_is_kept(void **state _unused_)
 {
         _cleanup_json_ json_t *value = read_text("\"a\\u0000b\"");
@@ -163,6 +173,7 @@ int main(void)
                 cmocka_unit_test(brackets_in_texts_do_not_count),
                 cmocka_unit_test(closing_first_buys_no_depth),
                 cmocka_unit_test(counts_values),
+                cmocka_unit_test(mending_stops_where_it_grows_too_much),
                 cmocka_unit_test(nul_in_a_text_is_kept),
                 cmocka_unit_test(writes_compact),
         };
