@@ -150,6 +150,15 @@ static int listen_all(struct web *web, const json_t *handover, struct error *err
         return 0;
 }
 
+/* What the limit on open files allows: waiting VMs, browsers and agents together. */
+static void say_how_many(const struct http_server *server)
+{
+        struct rlimit limit = {0};
+        getrlimit(RLIMIT_NOFILE, &limit);
+        log_info("up to %u connections (waiting VMs, browsers, agents) fit into the limit of %llu open files",
+                 http_server_connections_max(server), (unsigned long long)limit.rlim_cur);
+}
+
 static int start(struct process *p, const json_t *handover, struct error *error)
 {
         struct web *web = &p->web;
@@ -188,6 +197,7 @@ static int start(struct process *p, const json_t *handover, struct error *error)
         if (r < 0)
                 return r;
         p->housekeeping = housekeeping_start(web);
+        say_how_many(web->server);
         return listen_all(web, handover, error);
 }
 

@@ -87,6 +87,7 @@ int http_server_listen(struct http_server *server, int fd, enum http_listener_ki
 void http_server_drain(struct http_server *server, int64_t grace_ms, void (*done)(void *userdata), void *userdata);
 struct http_server *http_server_free(struct http_server *server);
 unsigned http_server_connections(const struct http_server *server);
+unsigned http_server_connections_max(const struct http_server *server); /* of the listener on TCP */
 
 /* --- the request ------------------------------------------------------------------------------------------------- */
 

@@ -359,3 +359,8 @@ unsigned http_server_connections(const struct http_server *server)
 {
         return server->connections;
 }
+
+unsigned http_server_connections_max(const struct http_server *server)
+{
+        return server->connections_max;
+}
