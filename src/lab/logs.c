@@ -11,6 +11,10 @@
 #include "lab/sql.h"
 #include "lab/vm.h"
 
+/* What a line takes beside its text, nearly: the same in migration 0002. */
+#define LINE_OVERHEAD 64
+#define LINE_BYTES "(octet_length(l.message) + 64)"
+
 static int decode_stored(const struct db_row *row, void *receiver, struct error *error _unused_)
 {
         struct log_answer *answer = receiver;
@@ -23,9 +27,10 @@ static const struct db_statement logs_statement = {
         .name = "logs_append",
         // clang-format off
         .sql = "with item as ("
-               "   select * from jsonb_to_recordset($1::jsonb) as i(ord int, hostname text, messages jsonb, batch_id text)),"
+               "   select * from jsonb_to_recordset($1::jsonb)"
+               "       as i(ord int, hostname text, messages jsonb, batch_id text, bytes bigint)),"
                " vm as materialized ("
-               "   select v.id, v.hostname, v.pin, i.ord, i.messages, i.batch_id"
+               "   select v.id, v.hostname, v.pin, i.ord, i.messages, i.batch_id, i.bytes"
                "     from vms v join item i on i.hostname = v.hostname),"
                " fresh as ("
                "   insert into vm_log_batches (vm_id, batch_id)"
@@ -34,9 +39,10 @@ static const struct db_statement logs_statement = {
                " taken as ("
                "   select vm.* from vm where batch_id is null or exists (select 1 from fresh f where f.vm_id = vm.id)),"
                " head as ("
-               "   insert into vm_log_heads as h (vm_id, last_line)"
-               "   select id, jsonb_array_length(messages) from taken order by id"
-               "   on conflict (vm_id) do update set last_line = h.last_line + excluded.last_line"
+               "   insert into vm_log_heads as h (vm_id, last_line, bytes)"
+               "   select id, jsonb_array_length(messages), bytes from taken order by id"
+               "   on conflict (vm_id) do update set last_line = h.last_line + excluded.last_line,"
+               "       bytes = h.bytes + excluded.bytes"
                "   returning vm_id, last_line),"
                " line as ("
                "   insert into vm_log_lines (vm_id, line, message)"
@@ -76,9 +82,13 @@ json_t *logs_item(const char *hostname, const json_t *messages, const char *batc
         json_t *lines = json_array();
         size_t index;
         json_t *message;
-        json_array_foreach (messages, index, message)
-                json_array_append_new(lines, clean_line(message));
-        json_t *item = json_pack("{s:s, s:o}", "hostname", hostname, "messages", lines);
+        json_int_t bytes = 0;
+        json_array_foreach (messages, index, message) {
+                json_t *line = clean_line(message);
+                bytes += (json_int_t)json_string_length(line) + LINE_OVERHEAD;
+                json_array_append_new(lines, line);
+        }
+        json_t *item = json_pack("{s:s, s:o, s:I}", "hostname", hostname, "messages", lines, "bytes", bytes);
         if (batch_id)
                 json_object_set_new(item, "batch_id", json_string(batch_id));
         return item;
@@ -130,6 +140,19 @@ struct db_query logs_after(const char *hostname, int64_t after, int64_t limit, s
         return db_query(&statement, ret, DB_TEXT(hostname), DB_INT(after), DB_INT(limit));
 }
 
+/* From `old (vm_id, line)`: the lines go, and their VMs' heads are told, locked in the order in which intake locks them. */
+#define WENT \
+        " held as materialized (" \
+        "   select h.vm_id from vm_log_heads h where h.vm_id in (select vm_id from old)" \
+        "    order by h.vm_id for no key update)," \
+        " went as (" \
+        "   delete from vm_log_lines l using old o join held on held.vm_id = o.vm_id" \
+        "    where l.vm_id = o.vm_id and l.line = o.line returning l.vm_id, " LINE_BYTES " as bytes)," \
+        " told as (" \
+        "   update vm_log_heads h set bytes = greatest(0, h.bytes - g.bytes)" \
+        "     from (select vm_id, sum(bytes) as bytes from went group by vm_id) g where h.vm_id = g.vm_id)" \
+        " select count(*) from went"
+
 struct db_query logs_expire(double seconds, int64_t limit, struct count_answer *ret)
 {
         static const struct db_statement statement = {
@@ -139,13 +162,41 @@ struct db_query logs_expire(double seconds, int64_t limit, struct count_answer *
                        "   select vm_id, line from vm_log_lines where at < now() - make_interval(secs => $1) limit $2),"
                        " batch as ("
                        "   delete from vm_log_batches where at < now() - make_interval(secs => $1)),"
-                       " went as ("
-                       "   delete from vm_log_lines l using old o where l.vm_id = o.vm_id and l.line = o.line returning 1)"
-                       " select count(*) from went",
+                       WENT,
                 // clang-format on
                 .rows = DB_ONE,
                 .decode = answer_count,
                 .idempotent = true,
         };
         return db_query(&statement, ret, DB_DOUBLE(seconds), DB_INT(limit));
+}
+
+/* Those VMs that hold the most give up their oldest lines, none more than an eighth of what it has at once, and none that
+ * has less than its share: so a VM that talks without end loses its own lines, not those of others. */
+#define SHRINK_VMS "16"
+
+struct db_query logs_shrink(int64_t bytes, int64_t limit, struct count_answer *ret)
+{
+        static const struct db_statement statement = {
+                .name = "logs_shrink",
+                // clang-format off
+                .sql = "with surplus as ("
+                       "   select sum(bytes) - $1::bigint as bytes, $1::bigint / greatest(count(*), 1) as share"
+                       "     from vm_log_heads where bytes > 0),"
+                       " most as ("
+                       "   select h.vm_id, least(s.bytes / " SHRINK_VMS ", h.bytes / 8) as give from vm_log_heads h, surplus s"
+                       "    where s.bytes > 0 and h.bytes > s.share order by h.bytes desc limit " SHRINK_VMS "),"
+                       " old as ("
+                       "   select m.vm_id, o.line from most m cross join lateral ("
+                       "       select l.line, sum(" LINE_BYTES ") over (order by l.line rows unbounded preceding)"
+                       "           - " LINE_BYTES " as before"
+                       "         from vm_log_lines l where l.vm_id = m.vm_id order by l.line limit $2 / " SHRINK_VMS ") o"
+                       "    where o.before <= m.give),"
+                       WENT,
+                // clang-format on
+                .rows = DB_ONE,
+                .decode = answer_count,
+                .idempotent = true,
+        };
+        return db_query(&statement, ret, DB_INT(bytes), DB_INT(limit));
 }

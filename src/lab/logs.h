@@ -32,3 +32,6 @@ struct db_query logs_after(const char *hostname, int64_t after, int64_t limit, s
 /* Forgets lines older than `seconds`, at most `limit` in one go; *ret.count: how many. */
 struct count_answer;
 struct db_query logs_expire(double seconds, int64_t limit, struct count_answer *ret);
+/* While all lines together take more than `bytes`, forgets some of the oldest of the VMs that hold the most, at most `limit` in
+ * one go; *ret.count: how many, 0 when there is room. */
+struct db_query logs_shrink(int64_t bytes, int64_t limit, struct count_answer *ret);

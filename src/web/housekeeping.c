@@ -1,5 +1,5 @@
 /*
- * What must happen though nobody asks: silent VMs become unknown, old log lines go, queued operations that no runner
+ * What must happen though nobody asks: silent VMs become unknown, old and too many log lines go, queued operations that no runner
  * took are announced again, and reconciling is asked for each minute.
  */
 #include "base/clock.h"
@@ -17,7 +17,7 @@ struct housekeeping {
         struct task task;
         struct web *web;
         struct vm_list waiting;
-        struct count_answer expired;
+        struct count_answer expired, shrunk;
         int64_t reconcile_at;
 };
 
@@ -26,7 +26,14 @@ static int round_start(struct task *t);
 static int round_end(struct task *t)
 {
         struct housekeeping *h = t->state;
-        return sleep_await(t, h->expired.count == EXPIRE_LINES ? 100 : ROUND_MS, round_start);
+        bool more = h->expired.count == EXPIRE_LINES || h->shrunk.count > 0;
+        return sleep_await(t, more ? 100 : ROUND_MS, round_start);
+}
+
+static int round_expired(struct task *t)
+{
+        struct housekeeping *h = t->state;
+        return db_await(t, logs_shrink(h->web->config->logs.keep_size, EXPIRE_LINES, &h->shrunk), round_end);
 }
 
 static int round_waiting(struct task *t)
@@ -41,7 +48,7 @@ static int round_waiting(struct task *t)
                 web_kick(h->web, 0);
         }
         return db_await(t, logs_expire((double)h->web->config->logs.keep / 1000.0, EXPIRE_LINES, &h->expired),
-                        round_end);
+                        round_expired);
 }
 
 static int round_silence(struct task *t)

@@ -162,8 +162,9 @@ static void *writer_main(void *argument)
 {
         struct writer *w = argument;
         for (int i = 0; i < 50; i++) {
-                const char *text = "[{\"ord\": 0, \"hostname\": \"vm-1\", \"messages\": [\"a\", \"b\", \"c\"]},"
-                                   " {\"ord\": 1, \"hostname\": \"vm-2\", \"messages\": [\"a\"]}]";
+                const char *text = "[{\"ord\": 0, \"hostname\": \"vm-1\", \"messages\": [\"a\", \"b\", \"c\"],"
+                                   "  \"bytes\": 195},"
+                                   " {\"ord\": 1, \"hostname\": \"vm-2\", \"messages\": [\"a\"], \"bytes\": 65}]";
                 if (db_run(w->db, db_query(logs_kind.statement, NULL, DB_TEXT(text)), NULL) < 0)
                         w->failures++;
         }
@@ -207,6 +208,34 @@ static void old_lines_are_forgotten(void **state _unused_)
         lab_expect(&lab, "1", "select count(*) from vm_log_batches");
 }
 
+/* What the heads say that lines take is what they take, whatever comes and goes; a VM within its share loses nothing. */
+static void too_many_lines_are_forgotten(void **state _unused_)
+{
+        static const char same[] = "select count(*) from vm_log_heads h where h.bytes <> (select coalesce(sum("
+                                   "octet_length(l.message) + 64), 0) from vm_log_lines l where l.vm_id = h.vm_id)";
+        struct count_answer count = {0};
+        char message[64];
+        send_lines("vm-2", "[\"one\", \"two\"]", NULL);
+        for (int i = 0; i < 100; i++) {
+                snprintf(message, sizeof message, "[\"line %d\", \"\\u00e4\"]", i);
+                send_lines("vm-1", message, NULL);
+        }
+        lab_expect(&lab, "0", same);
+        lab_run(&lab, logs_shrink(1 << 20, 1000, &count));
+        assert_int_equal(count.count, 0);
+        for (int i = 0; i < 1000; i++) {
+                lab_run(&lab, logs_shrink(2000, 1000, &count));
+                if (count.count == 0)
+                        break;
+        }
+        assert_int_equal(count.count, 0);
+        lab_expect(&lab, "0", same);
+        lab_expect(&lab, "t", "select sum(bytes) between 1800 and 2000 from vm_log_heads");
+        lab_expect(&lab, "2",
+                   "select count(*) from vm_log_lines where vm_id = (select id from vms where hostname = 'vm-2')");
+        lab_expect(&lab, "200", "select max(line) from vm_log_lines");
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -218,6 +247,7 @@ int main(void)
                 cmocka_unit_test_setup(a_long_line_is_cut, empty_lab),
                 cmocka_unit_test_setup(writers_at_once, empty_lab),
                 cmocka_unit_test_setup(old_lines_are_forgotten, empty_lab),
+                cmocka_unit_test_setup(too_many_lines_are_forgotten, empty_lab),
         };
         return cmocka_run_group_tests(tests, open_lab, close_lab);
 }
