@@ -24,24 +24,25 @@ def test_many_vms_wait_and_each_gets_its_assignment(load_lab, say, soak):
     web = web_process(lab)
     before = memory_kb(web)
     listeners = "select count(*) as n from pg_stat_activity where application_name = 'lablink-listener'"
-    with Swarm(lab.port, n) as swarm:
+    # Before the swarm: the database's client waits by select(), which knows no descriptor beyond 1023.
+    with lab.database() as database, Swarm(lab.port, n) as swarm:
         for number in range(n):
             swarm.send(number, post("/vm_startup", {"hostname": "vm-%d" % number}))
             if number % 500 == 499:
                 for early in swarm.turn(0):
                     assert not early.closed, early.received
-        wait_until(lambda: lab.sql("select count(*) as n from vm_presence")[0]["n"] == n, 120, "every wait counts as a word")
+        wait_until(lambda: database.execute("select count(*) as n from vm_presence").fetchone()["n"] == n, 120, "every wait counts as a word")
         time.sleep(1)
         assert not any(connection.closed for connection in swarm.connections)
         say("%d VMs wait: %.2f KB each, in one process of %.1f MB; room for %d", n, (memory_kb(web) - before) / n, memory_kb(web) / 1024, room)
         assert (memory_kb(web) - before) / n < 16, "a waiting VM costs too much"
-        assert lab.sql(listeners)[0]["n"] == 1
-        people = claim_some(lab, swarm)
+        assert database.execute(listeners).fetchone()["n"] == 1
+        people = claim_some(lab)
         told = wait_for(swarm, BY_CLAIM)
         assert {answer["hostname"]: (answer["email"], answer["pin"]) for answer, _ in told} == people
         began = time.monotonic()
-        lab.sql("update vms set email = hostname || '@example.org', crd_command = %s, pin = '123456', generation = generation + 1"
-                " where email is null", CRD)
+        database.execute("update vms set email = hostname || '@example.org', crd_command = %s, pin = '123456',"
+                         " generation = generation + 1 where email is null", [CRD])
         told = wait_for(swarm, n - BY_CLAIM)
         names = {answer["hostname"] for answer, _ in told}
         assert names | set(people) == {"vm-%d" % number for number in range(n)}
@@ -51,7 +52,7 @@ def test_many_vms_wait_and_each_gets_its_assignment(load_lab, say, soak):
     assert web.alive()
 
 
-def claim_some(lab, swarm):
+def claim_some(lab):
     """{host name: (e-mail, PIN)} of people who asked over connections of their own."""
     with Swarm(lab.port, BY_CLAIM) as people:
         answers = people.exchange([
