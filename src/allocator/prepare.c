@@ -101,11 +101,11 @@ static void name_real_port(struct supervisor *s)
 {
         struct sockaddr_storage address = {0};
         socklen_t len = sizeof address;
-        if (!str_ends(s->public_url, ":0") || getsockname(s->listen_tcp, (struct sockaddr *)&address, &len) < 0)
+        char port[8];
+        if (!str_ends(s->public_url, ":0") || getsockname(s->listen_tcp, (struct sockaddr *)&address, &len) < 0 ||
+            getnameinfo((struct sockaddr *)&address, len, NULL, 0, port, sizeof port, NI_NUMERICSERV) != 0)
                 return;
-        in_port_t port = address.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&address)->sin6_port
-                                                       : ((struct sockaddr_in *)&address)->sin_port;
-        char *url = xasprintf("%.*s:%u", (int)strlen(s->public_url) - 2, s->public_url, (unsigned)ntohs(port));
+        char *url = xasprintf("%.*s:%s", (int)strlen(s->public_url) - 2, s->public_url, port);
         free(s->public_url);
         s->public_url = url;
 }
