@@ -246,7 +246,9 @@ def main(argv):
         text = args.mode(args, seen)
         write(args.output, text)
         if args.depfile:
-            write(args.depfile, "%s: %s\n" % (args.output, " ".join(path.replace(" ", "\\ ") for path in seen)))
+            # A file that is new or gone changes its folder.
+            folders = set() if args.mode is one_file else {os.path.dirname(path) for path in seen}
+            write(args.depfile, "%s: %s\n" % (args.output, " ".join(path.replace(" ", "\\ ") for path in [*seen, *sorted(folders)])))
     except (EmbedError, OSError) as error:
         sys.exit("embed.py: %s" % error)
 
