@@ -7,9 +7,9 @@ SECONDS ?= 20
 PREFIX ?= /usr/local
 DESTDIR ?=
 SUITE ?= bookworm
-UNITS = test-tools test-unit test-api test-e2e test-browser
+UNITS = test-tools test-unit test-api test-faults test-e2e test-browser
 
-.PHONY: help build run test $(UNITS) test-fresh lint bench screenshots fuzz install clean
+.PHONY: help build run test $(UNITS) test-fresh soak lint bench screenshots fuzz install clean
 
 help: ## Lists these targets.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,7 +22,7 @@ run: ## Installs what is missing, compiles and starts the lab (ARGS="--listen 12
 	@tools/run $(ARGS)
 
 test: ## Runs every test: tools, modules and API under sanitizers, then the whole lab and its pages.
-	@tools/test tools unit api e2e browser
+	@tools/test tools unit api faults e2e browser
 
 test-tools: ## Runs the tests of the scripts in tools/.
 	@tools/test tools
@@ -33,6 +33,9 @@ test-unit: ## Runs the modules' tests under address and undefined-behaviour sani
 test-api: ## Runs the tests of every endpoint against a sanitized allocator (ARGS="-k metrics" goes to pytest).
 	@tools/test api -- $(ARGS)
 
+test-faults: ## Crashes at every named point, failing databases, disks and clocks; needs root (ARGS goes to pytest).
+	@tools/test faults -- $(ARGS)
+
 test-e2e: ## Runs whole workshops with real sandboxes and killed processes; needs root (ARGS goes to pytest).
 	@tools/test e2e -- $(ARGS)
 
@@ -41,6 +44,9 @@ test-browser: ## Opens the pages in Chromium; needs root (ARGS goes to pytest).
 
 test-fresh: ## Runs the README's commands on a bare Debian made for it (SUITE=bookworm or trixie); needs root.
 	@SUITE=$(SUITE) tools/test-fresh
+
+soak: ## Runs the faults over and over (ROUNDS=10); needs root.
+	@ROUNDS=$${ROUNDS:-10} tools/test faults
 
 lint: ## Checks layout, floors, lengths of functions, shell scripts and clang-tidy's list of mistakes.
 	@tools/lint

@@ -108,7 +108,7 @@ static void try_alone(struct batch *batch)
 
 static bool is_about_content(int code)
 {
-        return code != -ENOTCONN && code != -ETIMEDOUT;
+        return code != -ENOTCONN && code != -ETIMEDOUT && code != -ENOSPC && code != -EAGAIN;
 }
 
 static void on_answer(void *owner, const PGresult *result, struct error *error)

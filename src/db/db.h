@@ -91,6 +91,9 @@ int db_pool_new(struct loop *loop, const struct db_pool_options *options, struct
 struct db_pool *db_pool_free(struct db_pool *pool);
 bool db_pool_ready(const struct db_pool *pool);          /* at least one connection stands */
 const char *db_pool_trouble(const struct db_pool *pool); /* why none does; "" otherwise */
+/* Can it serve? "ready", "not-connected", "no-answer" (connected, and owes answers for seconds), "read-only", "disk-full"
+ * (it refused a statement for that, or did a moment ago). */
+const char *db_pool_health(const struct db_pool *pool);
 
 /* Sends the query on loop->db; `next` runs when the answer is decoded. No answer within the deadline: the task fails with
  * -ETIMEDOUT; no connection: -ENOTCONN; anything the server refuses: -EIO with SQLSTATE and message. */

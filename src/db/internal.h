@@ -23,6 +23,8 @@ bool db_result_ok(const PGresult *result);
 int db_refused(const char *what, const PGresult *result, struct error *error);
 bool db_says_again(const struct db_statement *statement, const char *sqlstate); /* run the same statement again */
 bool db_says_gone(const char *sqlstate);                                        /* the server ends this connection */
+bool db_says_full(const char *sqlstate);
+bool db_says_read_only(const char *sqlstate);
 bool db_says_unprepared(const char *sqlstate); /* it does not know the statement, or in an older form */
 #define DB_ATTEMPTS_MAX 10
 

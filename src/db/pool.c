@@ -17,8 +17,10 @@
 #define CONNECTIONS 4
 #define CONNECTIONS_MAX 64
 #define DEADLINE_MS 10000
-#define DEPTH_MAX 32 /* queries in flight on one connection; the others wait where they can still choose */
-#define NULLS_MAX 8  /* ends of results in a row that libpq gives while an answer is owed */
+#define DEPTH_MAX 32     /* queries in flight on one connection; the others wait where they can still choose */
+#define SILENT_MS 3000   /* an answer owed for so long is told */
+#define REFUSAL_MS 15000 /* for so long a full disk is remembered: whoever reads does not meet it */
+#define NULLS_MAX 8      /* ends of results in a row that libpq gives while an answer is owed */
 
 struct connection {
         struct db_pool *pool;
@@ -36,6 +38,8 @@ struct db_pool {
         struct turn_hook hook;
         uv_timer_t *timer; /* runs while anybody waits */
         int64_t deadline_ms;
+        const char *refusal; /* "read-only" or "disk-full": it said so at refused_ms */
+        int64_t refused_ms;
         struct list waiting; /* struct db_request.queue, no connection yet */
         struct list alive;   /* struct db_request.age, oldest first: somebody wants the answer */
         size_t n_connections;
@@ -257,6 +261,15 @@ static bool send_again(struct connection *c, struct db_request *request)
                (db_says_again(request->statement, sqlstate) || db_says_unprepared(sqlstate));
 }
 
+static void note_refusal(struct db_pool *pool, const char *sqlstate)
+{
+        const char *refusal = db_says_full(sqlstate) ? "disk-full" : db_says_read_only(sqlstate) ? "read-only" : NULL;
+        if (!refusal)
+                return;
+        pool->refusal = refusal;
+        pool->refused_ms = clock_ms();
+}
+
 /* Its Sync has come: what it did is committed, or undone. */
 static void complete(struct connection *c, struct db_request *request)
 {
@@ -270,6 +283,7 @@ static void complete(struct connection *c, struct db_request *request)
         } else {
                 _cleanup_error_ struct error error = ERROR_NULL;
                 db_refused(request->statement->name, request->result, &error);
+                note_refusal(c->pool, db_sqlstate(request->result));
                 tell(request, NULL, &error);
         }
         free_request(request);
@@ -281,6 +295,7 @@ static void hear_farewell(struct connection *c, const struct db_request *request
         _cleanup_error_ struct error error = ERROR_NULL;
         c->undone = *db_sqlstate(result) && !request->result;
         db_refused(request->statement->name, result, &error);
+        note_refusal(c->pool, db_sqlstate(result));
         PQclear(result);
         db_link_drop(c->link, "%s", error_text(&error));
 }
@@ -331,8 +346,12 @@ static void on_input(struct db_link *link)
         }
 }
 
+/* Only a server that may be written to is taken (target_session_attrs). */
 static int on_up(struct db_link *link)
 {
+        struct db_pool *pool = ((struct connection *)link->owner)->pool;
+        if (pool->refusal && str_eq(pool->refusal, "read-only"))
+                pool->refusal = NULL;
         return PQenterPipelineMode(link->pg) ? 0 : -EIO;
 }
 
@@ -402,6 +421,25 @@ bool db_pool_ready(const struct db_pool *pool)
 const char *db_pool_trouble(const struct db_pool *pool)
 {
         return db_pool_ready(pool) ? "" : str_or(pool->connections[0].link->trouble, "not connected");
+}
+
+static bool is_silent(const struct db_pool *pool)
+{
+        int64_t now = clock_ms();
+        for (size_t i = 0; i < pool->n_connections; i++)
+                if (!list_empty(&pool->connections[i].sent) && now - pool->connections[i].progress_ms > SILENT_MS)
+                        return true;
+        return false;
+}
+
+const char *db_pool_health(const struct db_pool *pool)
+{
+        bool read_only = pool->refusal && str_eq(pool->refusal, "read-only");
+        if (!db_pool_ready(pool))
+                return read_only ? "read-only" : "not-connected";
+        if (pool->refusal && clock_ms() - pool->refused_ms < REFUSAL_MS)
+                return pool->refusal;
+        return is_silent(pool) ? "no-answer" : "ready";
 }
 
 int64_t db_pool_deadline(const struct db_pool *pool)

@@ -103,6 +103,16 @@ bool db_says_gone(const char *sqlstate)
                str_eq(sqlstate, "25006"); /* it became a read-only replica: another host is the one now */
 }
 
+bool db_says_full(const char *sqlstate)
+{
+        return str_eq(sqlstate, "53100");
+}
+
+bool db_says_read_only(const char *sqlstate)
+{
+        return str_eq(sqlstate, "25006");
+}
+
 bool db_says_unprepared(const char *sqlstate)
 {
         return str_eq(sqlstate, "26000") || str_eq(sqlstate, "0A000") || str_eq(sqlstate, "42P05");
@@ -119,7 +129,8 @@ static int code_of(const char *sqlstate)
                 {"55P03", -ETIMEDOUT}, /* lock_timeout */
                 {"22", -EINVAL},       /* a value that the type does not take */
                 {"08P01", -EPROTO},    /* parameters that do not fit the statement */
-                {"08", -ENOTCONN},     {"57P", -ENOTCONN}, {"53300", -ENOTCONN}, {"25006", -ENOTCONN},
+                {"08", -ENOTCONN},     {"57P", -ENOTCONN}, {"53300", -ENOTCONN},
+                {"25006", -ENOTCONN},  {"53100", -ENOSPC}, {"53", -EAGAIN},
         };
         for (size_t i = 0; i < ARRAY_SIZE(codes); i++)
                 if (str_starts(sqlstate, codes[i].prefix))

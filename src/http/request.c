@@ -57,7 +57,8 @@ static void on_finished(struct task *t)
 static void on_fail(struct task *t, int code)
 {
         struct request *req = request_of(t);
-        static const int passing[] = {-ENOTCONN, -ETIMEDOUT, -EAGAIN, -ECONNREFUSED, -ECONNRESET, -EPIPE, -EBUSY};
+        static const int passing[] = {-ENOTCONN,   -ETIMEDOUT, -EAGAIN, -ECONNREFUSED,
+                                      -ECONNRESET, -EPIPE,     -EBUSY,  -ENOSPC};
         bool passes = false;
         log_error("%s %s: %s: %s", req->method, req->target, t->step_name, error_text(&t->error));
         for (size_t i = 0; i < ARRAY_SIZE(passing); i++)
