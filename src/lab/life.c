@@ -10,34 +10,35 @@
 
 const struct life_rule life_rules[N_EVENTS] = {
         [EVENT_LAUNCH] =
-                {"launch names it", BIT(MACHINE_GONE), ANY_SEAT, MACHINE_BECOMES, MACHINE_INITIALIZING, SEAT_FRESH,
+                {"launch names it", BIT(MACHINE_GONE), ANY_SEAT, 0, MACHINE_BECOMES, MACHINE_INITIALIZING, SEAT_FRESH,
                  "The row exists before the machine boots, with its token's hash; until it reports it is shown as "
                  "\"created, silent since ...\". A retired name may be used again."},
-        [EVENT_REPORT_INITIALIZING] = {"reports initializing", ALIVE, ANY_SEAT, MACHINE_BECOMES, MACHINE_INITIALIZING,
-                                       SEAT_KEEPS, "The status becomes that; the seat never changes by a report."},
-        [EVENT_REPORT_RUNNING] = {"reports running", ALIVE, ANY_SEAT, MACHINE_BECOMES, MACHINE_RUNNING, SEAT_KEEPS,
+        [EVENT_REPORT_INITIALIZING] = {"reports initializing", ALIVE, ANY_SEAT, 0, MACHINE_BECOMES,
+                                       MACHINE_INITIALIZING, SEAT_KEEPS,
+                                       "The status becomes that; the seat never changes by a report."},
+        [EVENT_REPORT_RUNNING] = {"reports running", ALIVE, ANY_SEAT, 0, MACHINE_BECOMES, MACHINE_RUNNING, SEAT_KEEPS,
                                   "The status becomes that; on a held seat it is shown as assigned."},
-        [EVENT_REPORT_AVAILABLE] = {"reports available", ALIVE, ANY_SEAT, MACHINE_BECOMES, MACHINE_AVAILABLE,
+        [EVENT_REPORT_AVAILABLE] = {"reports available", ALIVE, ANY_SEAT, 0, MACHINE_BECOMES, MACHINE_AVAILABLE,
                                     SEAT_KEEPS, "The status becomes that; on a held seat it is shown as assigned."},
-        [EVENT_REPORT_ERROR] = {"reports error", ALIVE, ANY_SEAT, MACHINE_BECOMES, MACHINE_ERROR, SEAT_KEEPS,
+        [EVENT_REPORT_ERROR] = {"reports error", ALIVE, ANY_SEAT, 0, MACHINE_BECOMES, MACHINE_ERROR, SEAT_KEEPS,
                                 "The status becomes that; its holder keeps the seat and is told."},
-        [EVENT_WORD] = {"any other word", ALIVE, ANY_SEAT, MACHINE_COMES_BACK, MACHINE_UNKNOWN, SEAT_KEEPS,
+        [EVENT_WORD] = {"any other word", ALIVE, ANY_SEAT, 0, MACHINE_COMES_BACK, MACHINE_UNKNOWN, SEAT_KEEPS,
                         "A heartbeat, in-use, health, metrics: ends a silence; the status last reported comes back."},
-        [EVENT_CLAIM] = {"claim", READY, BIT(SEAT_FREE), MACHINE_KEEPS, MACHINE_UNKNOWN, SEAT_TAKES,
+        [EVENT_CLAIM] = {"claim", READY, BIT(SEAT_FREE), 0, MACHINE_KEEPS, MACHINE_UNKNOWN, SEAT_TAKES,
                          "The oldest VM without an e-mail that runs, is not unhealthy, was made fresh, and was seen "
-                         "within 90 s "
-                         "if it ever sent a heartbeat. The generation grows."},
-        [EVENT_SILENCE] = {"silence", ALIVE, ANY_SEAT, MACHINE_BECOMES, MACHINE_UNKNOWN, SEAT_KEEPS,
+                         "within 90 s if it ever sent a heartbeat. The generation grows."},
+        [EVENT_SILENCE] = {"silence", ALIVE, ANY_SEAT, 0, MACHINE_BECOMES, MACHINE_UNKNOWN, SEAT_KEEPS,
                            "More than 90 s without a word from a VM that sends heartbeats; the seat is kept."},
         [EVENT_MISSING] =
-                {"its provider misses it", ALIVE, ANY_SEAT, MACHINE_BECOMES, MACHINE_UNKNOWN, SEAT_KEEPS,
+                {"its provider misses it", ALIVE, ANY_SEAT, 0, MACHINE_BECOMES, MACHINE_UNKNOWN, SEAT_KEEPS,
                  "Reconcile found it not running; it is started again where that can be done; the seat is kept."},
         [EVENT_RELEASE] =
-                {"release", ALIVE, BIT(SEAT_HELD), MACHINE_KEEPS, MACHINE_UNKNOWN, SEAT_GIVES_UP,
-                 "E-mail, command and PIN go, the generation grows; the VM must be made fresh before it is claimable."},
-        [EVENT_RESET] = {"made fresh", ALIVE, BIT(SEAT_USED), MACHINE_BECOMES, MACHINE_INITIALIZING, SEAT_FRESH,
+                {"release", ALIVE, BIT(SEAT_HELD), BIT(MACHINE_ERROR), MACHINE_KEEPS, MACHINE_UNKNOWN, SEAT_GIVES_UP,
+                 "E-mail, command and PIN go, the generation grows; the VM must be made fresh before it is claimable. A VM "
+                 "in error that nobody holds is made fresh the same way."},
+        [EVENT_RESET] = {"made fresh", ALIVE, BIT(SEAT_USED), 0, MACHINE_BECOMES, MACHINE_INITIALIZING, SEAT_FRESH,
                          "Its provider made it anew with a new token: it boots, reports, and is claimable again."},
-        [EVENT_DESTROY] = {"destroy", ALIVE, ANY_SEAT, MACHINE_BECOMES, MACHINE_GONE, SEAT_FRESH,
+        [EVENT_DESTROY] = {"destroy", ALIVE, ANY_SEAT, 0, MACHINE_BECOMES, MACHINE_GONE, SEAT_FRESH,
                            "The row goes after the machine; its name is remembered, and a late word gets 404."},
 };
 
@@ -45,7 +46,8 @@ struct life_state life_after(struct life_state before, enum event event)
 {
         const struct life_rule *rule = &life_rules[event];
         struct life_state after = before;
-        if (!(rule->machines & BIT(before.machine)) || !(rule->seats & BIT(before.seat)))
+        bool free_too = before.seat == SEAT_FREE && rule->free_machines & BIT(before.machine);
+        if (!(rule->machines & BIT(before.machine)) || !(rule->seats & BIT(before.seat) || free_too))
                 return before;
         if (rule->machine_effect == MACHINE_BECOMES)
                 after.machine = rule->machine;

@@ -53,8 +53,9 @@ enum seat_effect { SEAT_KEEPS, SEAT_TAKES, SEAT_GIVES_UP, SEAT_FRESH };
 
 struct life_rule {
         const char *name;
-        unsigned machines; /* bits of the machines that it applies to; elsewhere nothing changes */
-        unsigned seats;    /* bits of the seats that it applies to */
+        unsigned machines;      /* bits of the machines that it applies to; elsewhere nothing changes */
+        unsigned seats;         /* bits of the seats that it applies to */
+        unsigned free_machines; /* and, for these machines, to a free seat too */
         enum machine_effect machine_effect;
         enum machine machine;
         enum seat_effect seat_effect;

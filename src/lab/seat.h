@@ -36,7 +36,7 @@ struct release_answer {
         enum release_outcome outcome;
 };
 
-/* Takes the seat away and writes it down, in one statement. With the `request_key` (may be NULL) of an earlier release
+/* Takes the seat away and writes it down, in one statement. A VM in error that nobody holds is made fresh the same way. With the `request_key` (may be NULL) of an earlier release
  * nothing happens: REPEATED. */
 struct db_query seat_release(const char *hostname, const char *who, const char *request_key,
                              struct release_answer *ret);

@@ -173,7 +173,8 @@ static int release_answer(struct task *t)
                         s->asked_again = true;
                         return release_start(t);
                 }
-                return reply_error(t, 409, "no-seat", "Nobody has the seat on %s.", s->hostname);
+                return reply_error(t, 409, "no-seat", "Nobody has the seat on %s, and it is not in error.",
+                                   s->hostname);
         case RELEASE_DONE:
                 failpoint("release.before-kick");
                 web_kick(web_of(t), 0);

@@ -222,6 +222,16 @@ def test_what_a_released_vm_waits_for_is_told(lab):
         assert ">%s</span>" % words in row, row
 
 
+def test_a_vm_in_error_that_nobody_holds_can_be_made_fresh(lab):
+    lab.add_vm("broken", "error", launched=True), lab.add_vm("fine")
+    release = lambda name: lab.post("/api/admin/vms/%s/release" % name, json={"yes": True}, admin=True, headers=JSON)
+    assert release("fine").status_code == 409 and not lab.vm("fine")["needs_reset"]
+    assert release("broken").status_code == 200 and lab.vm("broken")["needs_reset"]
+    assert release("broken").status_code == 409, "it is being made fresh already"
+    page = lab.get("/admin/instances", admin=True).text
+    assert "Make fresh" in page
+
+
 def test_vms_with_a_token_prove_themselves(lab):
     import hashlib
 
