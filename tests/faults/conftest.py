@@ -20,18 +20,18 @@ repository, workshop = e2e.repository, e2e.workshop
 
 @pytest.fixture
 def new_lab(request):
-    """Starts labs as everywhere. Every lab of the test gets what the test has put into new_lab.environment; `database`
-    is a context manager that connects to a database of the test's own; wait=None only makes the lab."""
+    """Starts labs as everywhere. Every lab of the test gets what the test has put into new_lab.environment;
+    `database` (or new_lab.database) connects to a database of the test's own; new_lab.after is called when they are gone; wait=None only makes the lab."""
     labs = request.node.labs = []
 
     def start(wait=True, environment=None, database=None, **words):
         lab = Lab(environment={**start.environment, **(environment or {})}, **words)
-        if database:
-            lab.database = database
+        if database or start.database:
+            lab.database = database or start.database
         labs.append(lab)
         return lab if wait is None else lab.start(wait=wait)
 
-    start.environment = {}
+    start.environment, start.database, start.after = {}, None, []
     yield start
     problems = []
     for lab in labs:
@@ -40,4 +40,6 @@ def new_lab(request):
                 lab.remove() if getattr(request.node, "failed", False) else lab.stop()
         except AssertionError as error:
             problems.append(str(error))
+    for call in start.after:
+        call()
     assert not problems, "\n".join(problems)
