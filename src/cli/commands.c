@@ -49,7 +49,7 @@ const struct command commands[] = {
          "Asks for the word yes on a terminal; elsewhere it wants --yes. The file is read whole first: what is no "
          "backup of a lab, not whole\nor of a newer version is refused. The old database stays until the new one is "
          "complete; when anything goes wrong, nothing was\nchanged. VMs that were launched since the backup are "
-         "listed as orphans by `lablink status -o json`; `lablink destroy` ends them."},
+         "listed as orphans by `lablink status`; `lablink destroy` ends them."},
         {"doctor", NULL, "Check the machine and the allocator and say what to do about what is wrong.", run_doctor, 0,
          0, 0, COMPLETES_NOTHING, "Exits with 1 when a check fails; warnings alone exit with 0."},
         {"help", "[COMMAND]", "Show help on a command.", run_help, 0, 0, 2, COMPLETES_COMMAND},

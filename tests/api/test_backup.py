@@ -174,17 +174,18 @@ def test_what_is_no_whole_backup_is_refused(new_lab):
 
 
 def test_a_restore_asks_and_waits_for_nobody(new_lab):
-    lab = new_lab()
+    lab = new_lab(config={"db": {"table_name": "Class_A"}})
+    named = ("--config", str(lab.config_file))
     lab.add_vm("same", email="same@example.org", generation=3)
     lab.add_vm("other", email="first@example.org", generation=1)
-    lab.cli("db", "backup", "lab.dump")
+    lab.cli(*named, "db", "backup", "lab.dump")
     lab.sql("update vms set generation = 5, email = 'second@example.org' where hostname = 'other'")
     lab.kill("supervisor")  # the database goes on
     wait_until(lambda: not lab.role("web") and not lab.role("runner"), PATIENCE)
 
     with lab.database() as psql:
         psql.execute("select 1")
-        done = lab.cli("db", "restore", "lab.dump", "--yes", check=False)
+        done = lab.cli(*named, "db", "restore", "lab.dump", "--yes", check=False)
         assert done.returncode == 1 and "nothing was changed" in done.stderr and "accessed by other users" in done.stderr
         assert "lablink_restore_new" not in databases(lab)
     assert lab.postmaster_pid(), "a database that somebody else started is left running"
@@ -193,14 +194,14 @@ def test_a_restore_asks_and_waits_for_nobody(new_lab):
                               start_new_session=True)
     try:
         assert holder.stdout.readline() == "held\n"
-        done = lab.cli("db", "restore", "lab.dump", "--yes", check=False)
+        done = lab.cli(*named, "db", "restore", "lab.dump", "--yes", check=False)
         assert done.returncode == 1 and "an operation still runs" in done.stderr
     finally:
         os.killpg(holder.pid, signal.SIGKILL)
         holder.wait()
 
     def answer(word):
-        line = "%s --state-dir %s db restore lab.dump" % (BUILD / "lablink", lab.state)
+        line = "%s --state-dir %s --config %s db restore lab.dump" % (BUILD / "lablink", lab.state, lab.config_file)
         return subprocess.run(["script", "-qec", line, "/dev/null"], input=word + "\n", capture_output=True, text=True,
                               cwd=lab.directory, env=lab.environ(), timeout=PATIENCE)
 
