@@ -33,7 +33,8 @@ def free_port():
 class Cluster:
     """Listens on a port of loopback; everybody is trusted."""
 
-    def __init__(self):
+    def __init__(self, environment=None):
+        self.environment = dict(environment or {})  # of the server
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="lablink-test-cluster-", dir="/tmp"))
         self.data, self.port = self.directory / "data", free_port()
         self.as_user = []
@@ -48,11 +49,13 @@ class Cluster:
         self.start()
         self.sql("create database lab", dbname="postgres")
 
-    def _run(self, name, *words):
-        subprocess.run([*self.as_user, binary(name), *words], check=True, capture_output=True, cwd="/")
+    def _run(self, name, *words, environment=None):
+        given = ["%s=%s" % pair for pair in (environment or {}).items()]
+        subprocess.run([*self.as_user, "env", *given, binary(name), *words], check=True, capture_output=True, cwd="/")
 
     def start(self):
-        self._run("pg_ctl", "-D", str(self.data), "-l", str(self.directory / "log"), "-w", "-s", "start")
+        self._run("pg_ctl", "-D", str(self.data), "-l", str(self.directory / "log"), "-w", "-s", "start",
+                  environment=self.environment)
 
     def stop(self, mode="fast"):
         self._run("pg_ctl", "-D", str(self.data), "-m", mode, "-w", "-s", "stop")
