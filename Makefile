@@ -7,7 +7,7 @@ SECONDS ?= 20
 PREFIX ?= /usr/local
 DESTDIR ?=
 SUITE ?= bookworm
-UNITS = test-tools test-unit test-api test-faults test-e2e test-browser
+UNITS = test-tools test-unit test-api test-faults test-e2e test-load test-browser
 
 .PHONY: help build run test $(UNITS) test-fresh soak lint bench screenshots fuzz install clean
 
@@ -22,7 +22,7 @@ run: ## Installs what is missing, compiles and starts the lab (ARGS="--listen 12
 	@tools/run $(ARGS)
 
 test: ## Runs every test: tools, modules and API under sanitizers, then the whole lab and its pages.
-	@tools/test tools unit api faults e2e browser
+	@tools/test tools unit api faults e2e load browser
 
 test-tools: ## Runs the tests of the scripts in tools/.
 	@tools/test tools
@@ -39,14 +39,17 @@ test-faults: ## Crashes at every named point, failing databases, disks and clock
 test-e2e: ## Runs whole workshops with real sandboxes and killed processes; needs root (ARGS goes to pytest).
 	@tools/test e2e -- $(ARGS)
 
+test-load: ## Runs the rush, thousands of waiting VMs and floods of words, for minutes; needs root (ARGS goes to pytest).
+	@tools/test load -- $(ARGS)
+
 test-browser: ## Opens the pages in Chromium; needs root (ARGS goes to pytest).
 	@tools/test browser -- $(ARGS)
 
 test-fresh: ## Runs the README's commands on a bare Debian made for it (SUITE=bookworm or trixie); needs root.
 	@SUITE=$(SUITE) tools/test-fresh
 
-soak: ## Runs the faults over and over (ROUNDS=10); needs root.
-	@ROUNDS=$${ROUNDS:-10} tools/test faults
+soak: ## Runs faults over and over (ROUNDS=10) and load in its long versions (LABLINK_SOAK_MINUTES=20); needs root.
+	@ROUNDS=$${ROUNDS:-10} LABLINK_SOAK=1 tools/test faults load
 
 lint: ## Checks layout, floors, lengths of functions, shell scripts and clang-tidy's list of mistakes.
 	@tools/lint

@@ -41,9 +41,3 @@ def load_lab(new_lab):
         return new_lab(name="load", config=config, sets=["security.client_auth=open"])
 
     return start
-
-
-def web_process(lab):
-    processes = lab.role("web")
-    assert len(processes) == 1, processes
-    return processes[0]

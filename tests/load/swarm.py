@@ -228,3 +228,9 @@ def memory_kb(process):
 
 def descriptors(process):
     return len(os.listdir("/proc/%d/fd" % process.pid))
+
+
+def web_process(lab):
+    processes = lab.role("web")
+    assert len(processes) == 1, processes
+    return processes[0]

@@ -2,9 +2,8 @@
 
 import time
 
-from conftest import web_process
 from lab import wait_until
-from swarm import Swarm, get, memory_kb, percentile
+from swarm import Swarm, get, memory_kb, percentile, web_process
 
 DASHBOARDS = 50
 

@@ -3,9 +3,8 @@
 import json
 import time
 
-from conftest import web_process
 from lab import wait_until
-from swarm import Swarm, get, memory_kb, percentile, post
+from swarm import Swarm, get, memory_kb, percentile, post, web_process
 
 LINE_BYTES = 164  # 100 of text, and 64 for its row
 REPEATS = 40

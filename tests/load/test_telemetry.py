@@ -3,8 +3,7 @@
 import threading
 import time
 
-from conftest import web_process
-from swarm import Swarm, memory_kb, post
+from swarm import Swarm, memory_kb, post, web_process
 
 LINE = "2026-01-01 12:00:00 something that a program on a VM has to say, about one hundred characters long, line "
 

@@ -6,8 +6,7 @@ import resource
 import time
 
 from lab import CRD, wait_until
-from conftest import web_process
-from swarm import Swarm, memory_kb, percentile, post
+from swarm import Swarm, memory_kb, percentile, post, web_process
 
 BY_CLAIM = 100  # through the front door; the others at once, by one statement
 
