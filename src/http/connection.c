@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "base/clock.h"
@@ -102,6 +103,7 @@ static enum MHD_Result on_request(void *cls _unused_, struct MHD_Connection *mhd
                         return fits ? MHD_YES : MHD_NO;
                 }
                 req->phase = PHASE_RUNNING;
+                hangup_unwatch(req);
                 request_begin(req);
                 return go_on(req);
         case PHASE_RUNNING:
@@ -144,7 +146,7 @@ struct MHD_Daemon *daemon_start(struct listener *listener, int fd, unsigned conn
                                 MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
 }
 
-/* --- clients that leave while they are suspended ------------------------------------------------------------------ */
+/* --- clients that leave before they are answered ------------------------------------------------------------------ */
 
 void hangup_watch(struct request *req)
 {
@@ -160,6 +162,13 @@ void hangup_unwatch(struct request *req)
         req->watched = false;
 }
 
+/* Bytes that libmicrohttpd has not read yet may be all that a request still wants. */
+static bool has_more(const struct request *req)
+{
+        int bytes = 0;
+        return req->phase <= PHASE_BODY && ioctl(req->connection->fd, FIONREAD, &bytes) == 0 && bytes > 0;
+}
+
 void hangup_read(struct http_server *server)
 {
         struct epoll_event events[HANGUPS_A_READ];
@@ -167,6 +176,7 @@ void hangup_read(struct http_server *server)
         for (int i = 0; i < n; i++) {
                 struct request *req = events[i].data.ptr;
                 hangup_unwatch(req);
-                request_cut(req);
+                if (!has_more(req))
+                        request_cut(req);
         }
 }

@@ -119,6 +119,8 @@ static void look_at_request(struct request *req, int64_t now)
 {
         if (now >= req->deadline_ms) {
                 request_expire(req);
+        } else if (req->phase <= PHASE_BODY && !req->watched && now - req->started_ms >= HANGUP_WATCH_AFTER_MS) {
+                hangup_watch(req); /* libmicrohttpd misses a hang-up that came together with the last bytes */
         } else if (req->suspended && !req->watched && now - req->suspended_ms >= HANGUP_WATCH_AFTER_MS) {
                 hangup_watch(req);
                 if (req->no_deadline) {
