@@ -53,12 +53,25 @@ static void on_connection(void *cls, struct MHD_Connection *mhd, void **context,
         }
 }
 
+/* libmicrohttpd 0.9.75 ends a target at a NUL byte and goes on. It cuts the line in place, so that behind a whole target
+ * stands the version; later ones refuse the byte themselves. */
+static bool is_whole(const char *uri)
+{
+#if MHD_VERSION < 0x00097600
+        return strncmp(uri + strlen(uri) + 1, "HTTP/", 5) == 0;
+#else
+        return uri != NULL;
+#endif
+}
+
 static void *on_uri(void *cls _unused_, const char *uri, struct MHD_Connection *mhd)
 {
         const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
         struct connection *connection = info->socket_context;
         list_remove(&connection->idle);
-        return request_new(connection, mhd, uri);
+        struct request *req = request_new(connection, mhd, uri);
+        req->bad_target = !is_whole(uri);
+        return req;
 }
 
 static enum MHD_Result hand_over(struct request *req)

@@ -136,7 +136,7 @@ void request_head(struct request *req, const char *method, const char *version)
 {
         uint64_t length = 0;
         strncpy(req->method, method, sizeof req->method - 1);
-        if (!is_well_framed(req, version, &length)) {
+        if (req->bad_target || !is_well_framed(req, version, &length)) {
                 refuse_and_close(req, 400, "bad-framing", "The request is not framed well.");
                 return;
         }

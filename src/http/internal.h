@@ -117,6 +117,7 @@ struct request {
         const struct http_asset *asset;
         char *target;      /* the path; the query follows behind its NUL */
         const char *query; /* raw, or NULL */
+        bool bad_target;   /* a NUL byte was in it, or no version behind it */
         char method[16];
         struct segments segments;
         struct buf arguments; /* decoded query: name NUL value NUL ... */
