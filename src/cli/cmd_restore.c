@@ -156,6 +156,8 @@ static int restore_embedded(struct restore *restore, struct error *error)
         if (r < 0)
                 return r;
         r = fill(restore, fresh, error);
+        if (r == 0 && interrupt_seen())
+                r = error_set(error, -ECANCELED, "the restore was stopped");
         if (r == 0)
                 r = cluster_restore_commit(database->cluster, &database->options, error);
         if (r < 0)
@@ -212,6 +214,8 @@ static int restore_external(struct restore *restore, struct error *error)
                 r = check_schema(restore, db, error);
         if (r == 0)
                 r = lab_generations(db, &generations, error);
+        if (r == 0 && interrupt_seen())
+                r = error_set(error, -ECANCELED, "the restore was stopped");
         db = db_close(db);
         if (r == 0)
                 r = backup_load(&place, restore->fd, true, error);

@@ -239,7 +239,8 @@ def test_a_restore_that_is_ended_in_the_middle(new_lab):
             blocker.execute("lock table pg_database in share mode")  # holds the restore where it makes its database
             command = subprocess.Popen([str(BUILD / "lablink"), "--state-dir", str(lab.state), "db", "restore", "lab.dump", "--yes"],
                                        cwd=lab.directory, env=lab.environ(), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-            wait_until(lambda: watcher.execute("select count(*) from pg_stat_activity where wait_event_type = 'Lock'").fetchone()[0], PATIENCE)
+            wait_until(lambda: watcher.execute(
+                "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query like '%lablink_restore_new%'").fetchone()[0], PATIENCE)
             command.send_signal(number)
             if number == signal.SIGKILL:
                 command.wait(PATIENCE)
