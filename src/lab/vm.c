@@ -62,6 +62,19 @@ struct db_query vm_rows(const char *hostname, struct vm_list *ret)
         return db_query(&statement, ret, DB_TEXT(hostname));
 }
 
+struct db_query vm_page(int64_t after, int64_t limit, struct vm_list *ret)
+{
+        static const struct db_statement statement = {
+                .name = "vm_page",
+                .sql = "select " VM_COLUMNS " from vms v left join vm_presence p on p.vm_id = v.id"
+                       " where v.id > $1 order by v.id limit $2",
+                .rows = DB_MANY,
+                .decode = answer_append,
+                .idempotent = true,
+        };
+        return db_query(&statement, ret, DB_INT(after), DB_INT(limit));
+}
+
 struct db_query vm_changes(const char *horizon, struct vm_list *ret)
 {
         static const struct db_statement statement = {

@@ -26,6 +26,8 @@ struct db_query vm_brief(const char *hostname, struct vm_brief *ret);
 struct db_query vm_statuses(struct vm_list *ret);
 /* Whole rows with our columns, for administrators; `hostname` NULL: all. */
 struct db_query vm_rows(const char *hostname, struct vm_list *ret);
+/* The same columns of at most `limit` rows behind number `after`. */
+struct db_query vm_page(int64_t after, int64_t limit, struct vm_list *ret);
 /* Rows that changed since the transaction id `horizon`, and names that went, {"gone": true, "hostname"}. */
 struct db_query vm_changes(const char *horizon, struct vm_list *ret);
 

@@ -4,6 +4,7 @@
 
 #define BLANK_MS 20000
 #define PENDING_MAX 65536
+#define PAGE_ROWS 100
 
 void events_state_free(void *state)
 {
@@ -49,28 +50,43 @@ static int events_look(struct task *t)
         return stream_await(t, PENDING_MAX, events_wait);
 }
 
-static int events_first(struct task *t)
+static int events_counted(struct task *t)
 {
         struct events_state *s = t->state;
-        size_t index;
-        json_t *vm;
-        request_no_deadline(t);
-        stream_begin(t, 200, "text/event-stream");
-        stream_puts(t, "retry: 2000\n\n");
-        json_array_foreach (s->list.array, index, vm) {
-                _cleanup_free_ char *text = json_text(web_vm_public(vm));
-                stream_event(t, "vm", NULL, text);
-        }
         _cleanup_free_ char *counts = json_text(s->counts.value);
         stream_event(t, "counts", NULL, counts);
-        json_array_clear(s->list.array);
         return stream_await(t, PENDING_MAX, events_look);
 }
 
-static int events_counts(struct task *t)
+static int events_next(struct task *t);
+
+static int events_page(struct task *t)
 {
         struct events_state *s = t->state;
-        return db_await(t, vm_counts(&s->counts), events_first);
+        size_t index, n = json_array_size(s->list.array);
+        json_t *vm;
+        if (!stream_begun(t)) {
+                request_no_deadline(t);
+                stream_begin(t, 200, "text/event-stream");
+                stream_puts(t, "retry: 2000\n\n");
+        }
+        json_array_foreach (s->list.array, index, vm) {
+                s->last_id = (int64_t)json_integer_value(json_object_get(vm, "id"));
+                _cleanup_free_ char *text = json_text(web_vm_public(vm));
+                stream_event(t, "vm", NULL, text);
+        }
+        json_array_clear(s->list.array);
+        if (n == PAGE_ROWS)
+                return stream_await(t, PENDING_MAX, events_next);
+        return db_await(t, vm_counts(&s->counts), events_counted);
+}
+
+/* In pages, each sent before the next is asked for: many dashboards that open at once cost little memory. What changes
+ * meanwhile stands behind `position`. */
+static int events_next(struct task *t)
+{
+        struct events_state *s = t->state;
+        return db_await(t, vm_page(s->last_id, PAGE_ROWS, &s->list), events_page);
 }
 
 int events_stream(struct task *t)
@@ -81,5 +97,5 @@ int events_stream(struct task *t)
         dashboard_join(s->web->dashboard);
         s->position = dashboard_position(s->web->dashboard);
         s->list.array = json_array();
-        return db_await(t, vm_rows(NULL, &s->list), events_counts);
+        return events_next(t);
 }

@@ -92,6 +92,7 @@ struct follow_state {
 struct events_state {
         struct watch watch;
         uint64_t position;
+        int64_t last_id; /* of the rows given at first */
         bool counted;
         struct vm_list list;
         struct json_answer counts;

@@ -48,6 +48,7 @@ def test_a_change_reaches_every_dashboard(load_lab, say, soak):
             swarm.send(number, request)
         first = until_all_have(swarm, b"event: counts")
         say("%d dashboards have %d rows after %.1f s; memory grew by %.1f MB", DASHBOARDS, vms, max(first), (memory_kb(web) - before) / 1024)
+        assert memory_kb(web) - before < 48 * 1024
         seconds = []
         for number in range(changes):
             word = "error" if number % 2 else "initializing"
