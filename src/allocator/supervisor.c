@@ -22,7 +22,8 @@
 #include "base/text.h"
 
 #define WEB_STOP_MS 12000
-#define RECONCILE_PAUSE_MS 2000
+#define RECONCILE_PAUSE_MS INT64_C(2000)
+#define RECONCILE_PAUSE_MAX_MS INT64_C(60000)
 
 static void set_default_config_facts(struct supervisor *s)
 {
@@ -33,6 +34,7 @@ static void set_default_config_facts(struct supervisor *s)
 int supervisor_prepare(struct supervisor *s, struct error *error)
 {
         s->listen_tcp = s->listen_admin = s->listen_vm = s->web_socket = s->postmaster = s->signals = s->lock_fd = -1;
+        s->reconcile_pause_ms = RECONCILE_PAUSE_MS;
         s->state_dir = config_state_dir(s->config);
         int r = prepare_state_dir(s, error);
         if (r < 0)
@@ -118,7 +120,10 @@ static void runner_ended(struct supervisor *s, struct runner_child *child, int s
         if (was_reconcile && s->reconcile_again)
                 s->reconcile_due_ms = clock_ms();
         else if (status != 0)
-                s->reconcile_due_ms = clock_ms() + (was_reconcile ? RECONCILE_PAUSE_MS : 0);
+                s->reconcile_due_ms = clock_ms() + (was_reconcile ? s->reconcile_pause_ms : 0);
+        if (was_reconcile)
+                s->reconcile_pause_ms = status ? MIN(s->reconcile_pause_ms * 2, RECONCILE_PAUSE_MAX_MS)
+                                               : RECONCILE_PAUSE_MS;
         s->reconcile_again &= !was_reconcile;
 }
 

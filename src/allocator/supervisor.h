@@ -34,7 +34,8 @@ struct supervisor {
         int64_t web_started_ms, web_backoff_ms, web_due_ms;
         int64_t postmaster_due_ms;
         bool reconcile_again;
-        int64_t reconcile_due_ms; /* 0: housekeeping's word is enough */
+        int64_t reconcile_pause_ms; /* after one that failed; grows */
+        int64_t reconcile_due_ms;   /* 0: housekeeping's word is enough */
         struct runner_child runners[RUNNERS_MAX];
 };
 

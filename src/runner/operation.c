@@ -68,12 +68,27 @@ static int take_and_work(struct runner *runner, int64_t id, struct error *error)
         return r;
 }
 
+/* It cannot even begin, and trying again will not help: the state directory is read-only, or full. */
+static void fail_untouched(struct runner *runner, int64_t id, int code, struct error *error)
+{
+        struct operation_taken taken = {0};
+        if (runner_db(runner, operation_take(id, &taken), 0, NULL) == 0 && taken.taken) {
+                runner->operation = id;
+                runner->epoch = taken.epoch;
+                operation_finish(runner, code, NULL, error);
+        }
+        operation_taken_clear(&taken);
+}
+
 int run_operation(struct runner *runner, int64_t id)
 {
         _cleanup_error_ struct error error = ERROR_NULL;
         int r = runner_connect(runner, &error);
-        if (r == 0)
+        if (r == 0) {
                 r = runner_lock(runner, LOCK_WAIT_MS, &error);
+                if (r < 0 && r != -EWOULDBLOCK && r != -ENOTCONN && r != -ETIMEDOUT)
+                        fail_untouched(runner, id, r, &error);
+        }
         if (r == 0)
                 r = take_and_work(runner, id, &error);
         if (r == -EWOULDBLOCK)

@@ -1,6 +1,8 @@
 """People and VMs that use a lab while it fails, and remember what was acknowledged."""
 
 import concurrent.futures
+import contextlib
+import os
 import random
 import time
 
@@ -39,6 +41,17 @@ def database_rows(lab, statement, *parameters):
             return None
 
     return wait_until(look, 60)[0]
+
+
+def fill_disk(path):
+    """Writes into a file until the disk takes no more."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                os.write(fd, b"x" * 4096)
+    finally:
+        os.close(fd)
 
 
 class Load:

@@ -12,7 +12,7 @@ import time
 import pytest
 
 from lab import CRD, PATIENCE, wait_until
-from load import Load, database_rows, until_answered
+from load import Load, database_rows, fill_disk, until_answered
 from postgres import Cluster, Proxy, url
 from workshop import JSON
 
@@ -184,10 +184,7 @@ def test_disk_of_the_database_full(new_lab):
         lab.add_vm("vm-1", email="somebody@example.org")
         Load(lab, "before").run().check()
         fill = lab.state / "db/filler"
-        with open(fill, "wb") as stream, contextlib.suppress(OSError):
-            while True:
-                stream.write(b"x" * 65536)
-                stream.flush()
+        fill_disk(fill)
         body = {"log_group": "g", "log_stream": "vm-1", "messages": ["y" * 20000] * 40}
 
         def full():
