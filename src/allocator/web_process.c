@@ -23,6 +23,7 @@
 #include "lab/logs.h"
 #include "lab/operation.h"
 #include "lab/report.h"
+#include "lab/seat.h"
 #include "lab/site.h"
 #include "lab/vm.h"
 #include "web/assets.h"
@@ -174,6 +175,7 @@ static int start(struct process *p, const json_t *handover, struct error *error)
                           error);
         if (r < 0)
                 return r;
+        web->claims = batch_new(&web->loop, &claim_kind);
         web->reports = batch_new(&web->loop, &report_kind);
         web->waits = batch_new(&web->loop, &wait_kind);
         web->metrics = batch_new(&web->loop, &metrics_kind);
@@ -222,6 +224,7 @@ static void stop(struct process *p)
                 task_kill(p->housekeeping);
         http_server_free(web->server);
         dashboard_free(web->dashboard);
+        batch_free(web->claims);
         batch_free(web->reports);
         batch_free(web->waits);
         batch_free(web->metrics);

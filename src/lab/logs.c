@@ -47,7 +47,7 @@ static const struct db_statement logs_statement = {
                " line as ("
                "   insert into vm_log_lines (vm_id, line, message)"
                "   select t.id, h.last_line - jsonb_array_length(t.messages) + m.n,"
-               "       case when t.pin is null then m.message"
+               "       case when t.pin is null or position(t.pin in m.message) = 0 then m.message"
                "            else regexp_replace(m.message, '\\m' || t.pin || '\\M', '******', 'g') end"
                "     from taken t join head h on h.vm_id = t.id"
                "     cross join lateral jsonb_array_elements_text(t.messages) with ordinality as m(message, n)),"

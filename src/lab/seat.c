@@ -1,7 +1,8 @@
 /*
- * The claim. It locks the person's own seat if there is one, else the oldest claimable VM that nobody else is claiming
- * at this moment (SKIP LOCKED), and gives one row always: the seat, or whether asking again makes sense because
- * claimable ones are only locked by others.
+ * The claim. It locks each person's own seat if there is one, else gives out the oldest claimable VMs that nobody else is
+ * claiming at this moment (SKIP LOCKED), and gives one row a person always: the seat, or whether asking again makes sense
+ * because claimable ones are only locked by others. Claims that arrive together are one statement: a commit that notifies
+ * lets no other commit beside it, so a rush of single ones would wait for the disk one after the other.
  */
 #include "lab/seat.h"
 
@@ -16,50 +17,65 @@ void seat_deinit(struct seat *seat)
         *seat = (struct seat){0};
 }
 
+/* Column 0 is the number in a batch. */
 static int decode_seat(const struct db_row *row, void *receiver, struct error *error _unused_)
 {
         struct seat *seat = receiver;
         seat_deinit(seat);
-        seat->more = db_bool(row, 8);
-        seat->found = !db_null(row, 0);
+        seat->more = db_bool(row, 9);
+        seat->found = !db_null(row, 1);
         if (!seat->found)
                 return 0;
-        snprintf(seat->hostname, sizeof seat->hostname, "%s", db_text(row, 0));
-        seat->email = xstrdup(db_text(row, 1));
-        seat->command = xstrdup(db_text(row, 2));
-        snprintf(seat->pin, sizeof seat->pin, "%s", db_null(row, 3) ? "" : db_text(row, 3));
-        seat->generation = db_int(row, 4);
-        seat->returning = db_bool(row, 5);
-        snprintf(seat->status, sizeof seat->status, "%s", db_text(row, 6));
-        seat->unhealthy = db_bool(row, 7);
+        snprintf(seat->hostname, sizeof seat->hostname, "%s", db_text(row, 1));
+        seat->email = xstrdup(db_text(row, 2));
+        seat->command = xstrdup(db_text(row, 3));
+        snprintf(seat->pin, sizeof seat->pin, "%s", db_null(row, 4) ? "" : db_text(row, 4));
+        seat->generation = db_int(row, 5);
+        seat->returning = db_bool(row, 6);
+        snprintf(seat->status, sizeof seat->status, "%s", db_text(row, 7));
+        seat->unhealthy = db_bool(row, 8);
         return 0;
 }
+
+// clang-format off
+#define CLAIM(items) \
+        "with item as materialized (" \
+        "   select * from jsonb_to_recordset(" items ") as i(ord int, email text, command text, pin text))," \
+        " mine as materialized (" \
+        "   select v.id, v.email from vms v where v.email in (select email from item)" \
+        "    order by v.id for no key update)," \
+        " need as materialized (" \
+        "   select i.ord, row_number() over (order by i.ord) as n from item i" \
+        "    where not exists (select 1 from mine m where m.email = i.email))," \
+        " free as materialized (" \
+        "   select v.id, v.created_at from vms v left join vm_presence p on p.vm_id = v.id" \
+        "    where " CLAIMABLE("v", "p") \
+        "    order by v.created_at, v.id limit (select count(*) from need) for no key update of v skip locked)," \
+        " pick as (select id, row_number() over (order by created_at, id) as n from free)," \
+        " chosen as (" \
+        "   select i.ord, m.id, true as returning from item i join mine m on m.email = i.email" \
+        "   union all select n.ord, p.id, false from need n join pick p on p.n = n.n)," \
+        " held as (" \
+        "   update vms v set email = i.email, crd_command = i.command," \
+        "       pin = case when c.returning then v.pin else i.pin end," \
+        "       assigned_at = case when c.returning then v.assigned_at else now() end," \
+        "       generation = v.generation + (v.crd_command is distinct from i.command)::int" \
+        "     from chosen c join item i on i.ord = c.ord where v.id = c.id" \
+        "     returning c.ord, v.hostname, v.email, v.crd_command, v.pin, v.generation, c.returning," \
+        "       " SHOWN("v") " as status, v.healthy is false as unhealthy)" \
+        " select i.ord, h.hostname, h.email, h.crd_command, h.pin, h.generation, h.returning, h.status, h.unhealthy," \
+        "   h.hostname is null and exists (" \
+        "     select 1 from vms v left join vm_presence p on p.vm_id = v.id" \
+        "      where " CLAIMABLE("v", "p") " and v.id not in (select id from free))" \
+        "   from item i left join held h on h.ord = i.ord"
+// clang-format on
 
 struct db_query seat_claim(const char *email, const char *command, const char *pin, struct seat *ret)
 {
         static const struct db_statement statement = {
                 .name = "seat_claim",
-                // clang-format off
-                .sql = "with mine as materialized ("
-                       "   select id from vms where email = $1 for no key update),"
-                       " pick as materialized ("
-                       "   select v.id from vms v left join vm_presence p on p.vm_id = v.id"
-                       "    where not exists (select 1 from mine) and " CLAIMABLE("v", "p")
-                       "    order by v.created_at, v.id limit 1 for no key update of v skip locked),"
-                       " chosen as ("
-                       "   select id, true as returning from mine union all select id, false from pick),"
-                       " held as ("
-                       "   update vms v set email = $1, crd_command = $2,"
-                       "       pin = case when c.returning then v.pin else $3 end,"
-                       "       assigned_at = case when c.returning then v.assigned_at else now() end,"
-                       "       generation = v.generation + (v.crd_command is distinct from $2)::int"
-                       "     from chosen c where v.id = c.id"
-                       "     returning v.hostname, v.email, v.crd_command, v.pin, v.generation, c.returning,"
-                       "       " SHOWN("v") " as status, v.healthy is false as unhealthy)"
-                       " select h.*, h.hostname is null and exists ("
-                       "     select 1 from vms v left join vm_presence p on p.vm_id = v.id where " CLAIMABLE("v", "p") ")"
-                       "   from (select 1) one left join held h on true",
-                // clang-format on
+                .sql = CLAIM("jsonb_build_array(jsonb_build_object('ord', 0, 'email', $1::text,"
+                             " 'command', $2::text, 'pin', $3::text))"),
                 .rows = DB_ONE,
                 .decode = decode_seat,
                 .retry = "23505",
@@ -68,12 +84,28 @@ struct db_query seat_claim(const char *email, const char *command, const char *p
         return db_query(&statement, ret, DB_TEXT(email), DB_TEXT(command), DB_TEXT(pin));
 }
 
+static const struct db_statement claims_statement = {
+        .name = "seat_claims",
+        .sql = CLAIM("$1::jsonb"),
+        .rows = DB_MANY,
+        .decode = decode_seat,
+        .retry = "23505",
+        .idempotent = true,
+};
+
+const struct batch_kind claim_kind = {.statement = &claims_statement};
+
+json_t *claim_item(const char *email, const char *command, const char *pin)
+{
+        return json_pack("{s:s, s:s, s:s}", "email", email, "command", command, "pin", pin);
+}
+
 struct db_query seat_assignment(const char *hostname, const char *token_hash, struct seat *ret)
 {
         static const struct db_statement statement = {
                 .name = "seat_assignment",
                 // clang-format off
-                .sql = "select hostname, email, crd_command, pin, generation, false, " SHOWN("v") ", healthy is false, false"
+                .sql = "select 0, hostname, email, crd_command, pin, generation, false, " SHOWN("v") ", healthy is false, false"
                        "  from vms v where hostname = $1 and token_hash is not distinct from $2",
                 // clang-format on
                 .rows = DB_MAYBE,

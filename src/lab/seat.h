@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "db/batch.h"
 #include "db/db.h"
 #include "lab/vm.h"
 
@@ -25,6 +26,9 @@ void seat_deinit(struct seat *seat);
 
 /* `email` and `command` as participant_*() gave them; `pin` is used only for a new seat. */
 struct db_query seat_claim(const char *email, const char *command, const char *pin, struct seat *ret);
+/* The same of many people in one statement: batch_await() with the e-mail as key. NULL when a text is no UTF-8. */
+extern const struct batch_kind claim_kind;
+json_t *claim_item(const char *email, const char *command, const char *pin);
 
 /* What a waiting VM looks at: found says that the VM exists and that its secret is still the one whose hash is given
  * (NULL: it has none), `email` that its seat is held. */

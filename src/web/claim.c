@@ -1,7 +1,7 @@
 /*
  * A participant asks for a seat. The form is shown again with a sentence when something is wrong (status 200, as
- * specified); its JSON twin gets the right status. A claim is one statement; "more" means that claimable seats were only
- * locked by other claims at that moment, so it is asked again a few milliseconds later.
+ * specified); its JSON twin gets the right status. Claims that arrive together are one statement; "more" means that
+ * claimable seats were only locked by others at that moment, so it is asked again a few milliseconds later.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -135,7 +135,10 @@ static int claim_step(struct task *t)
 {
         struct claim_state *s = t->state;
         failpoint("claim.before-write");
-        return db_await(t, seat_claim(s->email, s->command, s->pin, &s->seat), claim_answer);
+        json_t *item = claim_item(s->email, s->command, s->pin);
+        if (!item)
+                return reply_error(t, 422, "bad-email", "The e-mail address is not readable.");
+        return batch_await(t, web_of(t)->claims, s->email, item, &s->seat, claim_answer);
 }
 
 static bool member_has_wrong_type(struct task *t, const char *name)
