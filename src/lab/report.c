@@ -163,6 +163,8 @@ static const struct {
         {"container_startup_duration_seconds", METRIC_SECONDS},
 };
 
+#define SECONDS_MAX 31536000.0 /* a year: no machine takes longer to boot */
+
 /* The year 2000 to the year 2200: what else comes as an epoch is milliseconds or nonsense. */
 static bool plausible_time(double epoch)
 {
@@ -195,7 +197,7 @@ static json_t *check_time(const json_t *value)
 static json_t *check_seconds(const json_t *value)
 {
         double seconds;
-        if (!as_number(value, &seconds) || seconds < 0 || seconds > 31536000.0)
+        if (!as_number(value, &seconds) || seconds < 0 || seconds > SECONDS_MAX)
                 return NULL;
         return json_real(seconds);
 }
@@ -237,7 +239,7 @@ static int derive_duration(json_t *metrics, const char *start, const char *end, 
         const char *from = json_get_string(metrics, start), *to = json_get_string(metrics, end);
         if (json_object_get(metrics, duration) || !from || !to)
                 return 0;
-        if (clock_parse_iso(from, &a) == 0 && clock_parse_iso(to, &b) == 0 && b >= a)
+        if (clock_parse_iso(from, &a) == 0 && clock_parse_iso(to, &b) == 0 && b >= a && b - a <= SECONDS_MAX)
                 json_object_set_new(metrics, duration, json_real(b - a));
         return 0;
 }
