@@ -160,15 +160,21 @@ def test_connections_cut_in_mid_statement(on_cluster):
 
 
 def test_embedded_restarts(new_lab):
-    """The embedded database is asked to stop by somebody, in each way that it knows: the supervisor starts it again."""
+    """The embedded database is stopped by somebody in each way that it knows, or killed, it or one of its backends: the
+    supervisor, or PostgreSQL itself, starts it again."""
     lab = new_lab(name="embedded")
-    for name, number in (("smart", signal.SIGTERM), ("fast", signal.SIGINT), ("immediate", signal.SIGQUIT)):
+    for name, number in (("smart", signal.SIGTERM), ("fast", signal.SIGINT), ("immediate", signal.SIGQUIT), ("killed", signal.SIGKILL)):
         load = Load(lab, name).start()
         old = lab.postmaster_pid()
         os.kill(old, number)
         if name == "smart":  # waits until everybody has gone
             lab.kill("web")
         wait_until(lambda: lab.postmaster_pid() not in (None, old), 60, lambda: lab.log()[-2000:])
+        load.finish().check()
+    for number in range(3):
+        load = Load(lab, "backend%d" % number).start()
+        backend = database_rows(lab, "select pid from pg_stat_activity where application_name = 'lablink-allocator' limit 1")[0]["pid"]
+        os.kill(backend, signal.SIGKILL)
         load.finish().check()
 
 

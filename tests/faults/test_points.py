@@ -184,3 +184,18 @@ def test_kill_at_every_point(faulty, prefix, turn):
 def test_points_are_unique():
     names = [name for points in POINTS.values() for name in points]
     assert len(names) == len(set(names)) >= 20
+
+
+def test_kill_a_child_of_the_runner(faulty):
+    """A sandbox dies while its runner makes it: the launch says so, and rows and machines agree."""
+    it = faulty(sandboxes=True)
+    for point in ("launch.sandbox-spawned", "launch.sandbox-up", "launch.sandbox-recorded"):
+        it.order.arm(point, "sleep 1500")
+        number = it.operate("/api/launch", point, {"num_vms": 2})
+        wait_until(it.order.hit, 60)
+        for process in it.lab.vm_processes():
+            process.kill()
+        it.ended(number)
+        it.settled()
+    assert it.ended(it.operate("/destroy", "end")) == "done"
+    it.nothing()
