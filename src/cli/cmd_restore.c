@@ -117,33 +117,33 @@ static int ask(struct restore *restore, struct error *error)
 
 /* --- the embedded database ---------------------------------------------------------------------------------------- */
 
-static int generations_of(const char *conninfo, json_t **ret, struct error *error)
+static int machines_of(const char *conninfo, json_t **ret, struct error *error)
 {
         _cleanup_db_ struct db *db = NULL;
         int r = db_open(conninfo, "lablink-restore", &db, error);
-        return r < 0 ? r : lab_generations(db, ret, error);
+        return r < 0 ? r : lab_machines(db, ret, error);
 }
 
-static int settle(const char *conninfo, const json_t *generations, const char *site, struct error *error)
+static int settle(const char *conninfo, const json_t *machines, const char *site, struct error *error)
 {
         _cleanup_db_ struct db *db = NULL;
         int r = db_open(conninfo, "lablink-restore", &db, error);
         if (r == 0)
-                r = lab_settle(db, generations, site, error);
+                r = lab_settle(db, machines, site, error);
         return r < 0 ? r : db_exec(db, "analyze", error);
 }
 
 static int fill(struct restore *restore, const char *conninfo, struct error *error)
 {
         char site[SITE_SIZE];
-        _cleanup_json_ json_t *generations = NULL;
+        _cleanup_json_ json_t *machines = NULL;
         struct backup_place place = place_of(restore, conninfo);
         int r = site_open(restore->database.state, site, error);
         if (r == 0)
-                r = generations_of(restore->database.conninfo, &generations, error);
+                r = machines_of(restore->database.conninfo, &machines, error);
         if (r == 0)
                 r = backup_load(&place, restore->fd, false, error);
-        return r < 0 ? r : settle(conninfo, generations, site, error);
+        return r < 0 ? r : settle(conninfo, machines, site, error);
 }
 
 static int restore_embedded(struct restore *restore, struct error *error)
@@ -203,7 +203,7 @@ static int check_schema(const struct restore *restore, struct db *db, struct err
 
 static int restore_external(struct restore *restore, struct error *error)
 {
-        _cleanup_json_ json_t *generations = NULL;
+        _cleanup_json_ json_t *machines = NULL;
         _cleanup_db_ struct db *db = NULL;
         const char *conninfo = restore->database.conninfo;
         struct backup_place place = place_of(restore, conninfo);
@@ -213,14 +213,14 @@ static int restore_external(struct restore *restore, struct error *error)
         if (r == 0)
                 r = check_schema(restore, db, error);
         if (r == 0)
-                r = lab_generations(db, &generations, error);
+                r = lab_machines(db, &machines, error);
         if (r == 0 && interrupt_seen())
                 r = error_set(error, -ECANCELED, "the restore was stopped");
         db = db_close(db);
         if (r == 0)
                 r = backup_load(&place, restore->fd, true, error);
         restore->loaded = r == 0;
-        return r < 0 ? r : settle(conninfo, generations, NULL, error);
+        return r < 0 ? r : settle(conninfo, machines, NULL, error);
 }
 
 /* --- the command -------------------------------------------------------------------------------------------------- */

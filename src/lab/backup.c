@@ -137,8 +137,8 @@ int lab_backup_look(const struct backup_place *place, int fd, const struct confi
                 return r;
         const struct counted *vms = find(&look, look.table_name);
         *ret = (struct lab_backup){.schema = look.schema,
-                                   .vms = vms->rows,
-                                   .seats = vms->held,
+                                   .vms = rows_of(&look, look.table_name),
+                                   .seats = vms ? vms->held : 0,
                                    .operations = rows_of(&look, "operations"),
                                    .log_lines = rows_of(&look, "vm_log_lines")};
         return 0;
@@ -174,11 +174,15 @@ int lab_schema_now(struct db *db, bool *ret_made, int *ret_schema, struct error 
         return r;
 }
 
-int lab_generations(struct db *db, json_t **ret, struct error *error)
+int lab_machines(struct db *db, json_t **ret, struct error *error)
 {
         static const struct db_statement statement = {
-                .name = "lab_generations",
-                .sql = "select coalesce(jsonb_object_agg(hostname, generation), '{}') from vms",
+                .name = "lab_machines",
+                // clang-format off
+                .sql = "select coalesce(jsonb_object_agg(hostname, jsonb_build_object('generation', generation,"
+                       "   'email', email, 'token_hash', token_hash, 'needs_reset', needs_reset, 'status', status,"
+                       "   'reported_status', reported_status, 'healthy', healthy, 'in_use', in_use)), '{}') from vms",
+                // clang-format on
                 .rows = DB_ONE,
                 .decode = answer_text,
         };
@@ -204,15 +208,25 @@ static const char forget_future[] =
         " end $$";
 // clang-format on
 
-static int raise_generations(struct db *db, const json_t *generations, struct error *error)
+static int keep_machines(struct db *db, const json_t *machines, struct error *error)
 {
         static const struct db_statement statement = {
-                .name = "lab_raise_generations",
-                .sql = "update vms v set generation = o.value::bigint + 1 from jsonb_each_text($1::jsonb) o"
-                       " where o.key = v.hostname and o.value::bigint > v.generation",
+                .name = "lab_keep_machines",
+                // clang-format off
+                .sql = "update vms v set"
+                       "   generation = case when m.generation = v.generation and m.email is not distinct from v.email"
+                       "                     then v.generation else greatest(v.generation, m.generation + 1) end,"
+                       "   needs_reset = m.needs_reset or (m.email is not null and m.email is distinct from v.email),"
+                       "   token_hash = m.token_hash, status = m.status, reported_status = m.reported_status,"
+                       "   healthy = m.healthy, in_use = m.in_use"
+                       " from jsonb_each($1::jsonb) o, jsonb_to_record(o.value) m(generation bigint, email text,"
+                       "   token_hash text, needs_reset boolean, status text, reported_status text, healthy boolean,"
+                       "   in_use boolean)"
+                       " where o.key = v.hostname",
+                // clang-format on
                 .rows = DB_NO_ROWS,
         };
-        _cleanup_free_ char *text = json_dumps(generations, JSON_COMPACT);
+        _cleanup_free_ char *text = json_dumps(machines, JSON_COMPACT);
         return db_run(db, db_query(&statement, NULL, DB_TEXT(str_or(text, "{}"))), error);
 }
 
@@ -232,11 +246,11 @@ static int move_here(struct db *db, const char *site, struct error *error)
         return r < 0 ? r : db_run(db, db_query(&operations, NULL, DB_TEXT(site)), error);
 }
 
-int lab_settle(struct db *db, const json_t *generations, const char *site, struct error *error)
+int lab_settle(struct db *db, const json_t *machines, const char *site, struct error *error)
 {
         int r = db_exec(db, "begin", error);
         if (r == 0)
-                r = raise_generations(db, generations, error);
+                r = keep_machines(db, machines, error);
         if (r == 0 && site)
                 r = move_here(db, site, error);
         if (r == 0)

@@ -22,11 +22,13 @@ int lab_backup_look(const struct backup_place *place, int fd, const struct confi
 /* Is a lab in the database, and which schema has it? */
 int lab_schema_now(struct db *db, bool *ret_made, int *ret_schema, struct error *error);
 
-/* {"hostname": generation} of the lab that is about to be replaced; {} when there is none. */
-int lab_generations(struct db *db, json_t **ret, struct error *error);
+/* What the lab that is about to be replaced knows of its machines: an object by host name, {} when there is no lab. */
+int lab_machines(struct db *db, json_t **ret, struct error *error);
 /*
- * After loading: a seat that was given to others since the backup gets a generation above theirs, or its VM would take
- * the next assignment for an old one; no row says that it was changed in the future of this database's transactions;
- * and, when `site` is not NULL (the database is that state directory's own), machines and operations are that site's.
+ * After loading. The seats are the backup's, but the machines are as they are now: their tokens, what they reported last,
+ * whose files lie on them. A seat that changed hands since gets a generation above the others', or its VM would take it
+ * for an old one; a machine with somebody else's files is made fresh. No row says that it was changed in the future of
+ * this database's transactions. When `site` is not NULL (the database is that state directory's own), machines and
+ * operations are that site's.
  */
-int lab_settle(struct db *db, const json_t *generations, const char *site, struct error *error);
+int lab_settle(struct db *db, const json_t *machines, const char *site, struct error *error);
