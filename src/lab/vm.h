@@ -57,7 +57,7 @@ struct db_query vm_made(const char *hostname, double started, double ended);
 /* The machine could not be made: the row goes again (its name is not retired), unless somebody has the seat or, with a
  * hash, the VM has another secret: then it is not the launch's. */
 struct db_query vm_unname(const char *hostname, const char *token_hash);
-/* After the machines are gone: rows go, names are remembered. `hostname` NULL: all. */
+/* After the machines are gone: rows go, names are remembered. `hostname` NULL: all but those of other allocators. */
 struct db_query vm_retire(const char *hostname, struct vm_list *ret);
 /* Its provider has it no more, or not running. */
 struct db_query vm_missing(const char *hostname);
