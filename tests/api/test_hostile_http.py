@@ -523,6 +523,7 @@ def wrong_log_ins(lab, forwarded, times=14):
 def test_forwarded_addresses_of_strangers_are_not_believed(new_lab):
     """Without a trusted proxy a header buys no new tries."""
     lab = new_lab(name="spoof", config={"app": {"admin_password": HASH}})
+    lab.config["app"]["admin_password"] = PASSWORD
     codes = wrong_log_ins(lab, lambda number: "203.0.113.%d" % number)
     assert codes[:10] == [401] * 10 and codes[-1] == 429
     assert "203.0.113." not in lab.log()
@@ -533,6 +534,7 @@ def test_a_trusted_proxy_tells_the_address(new_lab):
     lab = new_lab(name="proxy", config={
         "listen": {"trusted_proxies": ["127.0.0.1", "198.51.100.7"]}, "app": {"admin_password": HASH},
         "security": {"access_code": "aloud", "client_auth": "open"}})
+    lab.config["app"]["admin_password"] = PASSWORD
     assert wrong_log_ins(lab, lambda number: "203.0.113.%d" % number) == [401] * 14, "each address has tries of its own"
     # what the client itself wrote stands to the left of what the proxy saw
     codes = wrong_log_ins(lab, lambda number: "10.9.8.%d, 203.0.113.200" % number)
