@@ -503,7 +503,7 @@ def test_the_end_is_told_at_once(agent, allocator):
     agent.environment["LABLINK_CLIENT_INUSE_INTERVAL"] = "1h"
     software = agent.script(agent.environment["SUBJECT_SOFTWARE"], "#!/bin/sh\nread word\n")
     running = subprocess.Popen([software], stdin=subprocess.PIPE)
-    wait_until(lambda: Process(running.pid).argv[-1].endswith(software.name))
+    wait_until(lambda: Process(running.pid).command.endswith(software.name))
     agent.start()
     soon(lambda: says() == [True], agent)
     running.kill()
