@@ -23,9 +23,9 @@ static void derive(const struct config *config)
 {
         _cleanup_free_ char *conninfo = config_db_conninfo(config);
         _cleanup_free_ char *environment = config_environment(config);
-        _cleanup_free_ char *dns_name = config_dns_name(config);
+        _cleanup_free_ char *dns_name _unused_ = config_dns_name(config);
         _cleanup_free_ char *url = config_public_url(config);
-        _cleanup_free_ char *script = config_startup_script(config);
+        _cleanup_free_ char *script _unused_ = config_startup_script(config);
         struct sockaddr_storage address;
         require(*conninfo && *environment && *url);
         require(config_listen_address(config, &address) != 0);
