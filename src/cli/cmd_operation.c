@@ -5,6 +5,7 @@
 #include "cli/api.h"
 #include "cli/commands.h"
 #include "cli/follow.h"
+#include "cli/list.h"
 #include "cli/table.h"
 #include "cli/term.h"
 
@@ -30,24 +31,7 @@ static void add_row(struct table *table, const json_t *operation)
 int run_operation_list(struct cli *cli, _unused_ int argc, _unused_ char **argv, struct error *error)
 {
         static const char *const heads[] = {"ID", "KIND", "STATE", "PROGRESS", "BY", "STARTED", "ERROR", NULL};
-        _cleanup_json_ json_t *answer = NULL;
-        int r = api_get(cli, "/api/operations", &answer, error);
-        if (r < 0)
-                return r;
-        if (cli->json) {
-                json_put(answer, stdout);
-                return CLI_GOOD;
-        }
-        _cleanup_table_ struct table *table = table_new(heads);
-        size_t i;
-        const json_t *operation;
-        json_array_foreach (json_object_get(answer, "operations"), i, operation)
-                add_row(table, operation);
-        if (table_rows(table))
-                table_print(table, false, stdout);
-        else
-                cli_say(cli, "there was no operation yet");
-        return CLI_GOOD;
+        return list_show(cli, "/api/operations", "operations", heads, add_row, "there was no operation yet", error);
 }
 
 static int get(struct cli *cli, const char *word, json_t **ret, struct error *error)

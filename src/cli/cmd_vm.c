@@ -9,6 +9,7 @@
 #include "cli/commands.h"
 #include "cli/confirm.h"
 #include "cli/follow.h"
+#include "cli/list.h"
 #include "cli/table.h"
 #include "cli/term.h"
 
@@ -45,24 +46,8 @@ static void add_vm(struct table *table, const json_t *vm)
 int run_vm_list(struct cli *cli, _unused_ int argc, _unused_ char **argv, struct error *error)
 {
         static const char *const heads[] = {"NAME", "STATUS", "SEAT", "IN USE", "GPU", "SEEN", "CREATED", NULL};
-        _cleanup_json_ json_t *answer = NULL;
-        int r = api_get(cli, "/admin/instances", &answer, error);
-        if (r < 0)
-                return r;
-        if (cli->json) {
-                json_put(answer, stdout);
-                return CLI_GOOD;
-        }
-        _cleanup_table_ struct table *table = table_new(heads);
-        size_t i;
-        const json_t *vm;
-        json_array_foreach (json_object_get(answer, "instances"), i, vm)
-                add_vm(table, vm);
-        if (table_rows(table))
-                table_print(table, false, stdout);
-        else
-                cli_say(cli, "there are no VMs; `lablink launch N` makes some");
-        return CLI_GOOD;
+        return list_show(cli, "/admin/instances", "instances", heads, add_vm,
+                         "there are no VMs; `lablink launch N` makes some", error);
 }
 
 /* The VM called `name` in the list; borrowed. */

@@ -42,14 +42,13 @@ static int overview_answer(struct task *t)
 {
         struct admin_state *s = t->state;
         struct web *web = web_of(t);
-        bool token = strcmp(web->config->security.client_auth, "token") == 0;
         json_t *counts = s->counts.value;
         json_t *model = json_pack("{s:s, s:s?, s:s, s:f, s:O, s:o, s:o, s:s, s:I, s:O?, s:O?, s:s}", "version",
                                   LABLINK_VERSION, "user", web_user(t), "public_url", web->public_url, "uptime_seconds",
                                   (double)(clock_ms() - web->started_ms) / 1000.0, "counts", counts, "provider",
                                   provider_of(s), "operation",
                                   s->operation.value ? json_incref(s->operation.value) : json_null(), "client_auth",
-                                  token ? "token" : "open", "vms_max", (json_int_t)web->config->provider.vms_max,
+                                  config_client_auth(web->config), "vms_max", (json_int_t)web->config->provider.vms_max,
                                   "count", json_object_get(counts, "total"), "assigned",
                                   json_object_get(counts, "assigned"), "extension", web->config->machine.extension);
         if (!request_wants_json(t))
@@ -155,7 +154,7 @@ static int release_shown(struct task *t)
         if (!request_wants_json(t))
                 return reply_redirect(t, "/admin/instances");
         if (!vm)
-                return reply_error(t, 404, "unknown-vm", "VM not found.");
+                return web_unknown_vm(t);
         return reply_json(t, 200, json_pack("{s:O, s:n}", "vm", vm, "operation"));
 }
 
@@ -166,7 +165,7 @@ static int release_answer(struct task *t)
         struct admin_state *s = t->state;
         switch (s->released.outcome) {
         case RELEASE_UNKNOWN_VM:
-                return reply_error(t, 404, "unknown-vm", "VM not found.");
+                return web_unknown_vm(t);
         case RELEASE_NO_SEAT:
                 /* A second click at the same moment: its first may just have been committed. */
                 if (web_request_key(t) && !s->asked_again) {
@@ -204,7 +203,7 @@ int release_seat(struct task *t)
 {
         struct admin_state *s = t->state;
         if (!hostname_valid(request_argument(t, "hostname")))
-                return reply_error(t, 404, "unknown-vm", "VM not found.");
+                return web_unknown_vm(t);
         s->hostname = xstrdup(request_argument(t, "hostname"));
         s->list.array = json_array();
         if (!said_yes(t))

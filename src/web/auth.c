@@ -73,9 +73,9 @@ static int unauthorized_vm(struct task *t)
         return reply_error(t, 401, "bad-token", "This VM is not known, or its token is missing or wrong.");
 }
 
-static bool token_demanded(struct task *t)
+bool web_token_demanded(struct task *t)
 {
-        return strcmp(web_of(t)->config->security.client_auth, "token") == 0 || request_listener(t) == HTTP_VM_SOCKET;
+        return strcmp(config_client_auth(web_of(t)->config), "token") == 0 || request_listener(t) == HTTP_VM_SOCKET;
 }
 
 static int vm_known(struct task *t)
@@ -83,7 +83,7 @@ static int vm_known(struct task *t)
         struct principal *p = principal_of(t);
         const char *token = bearer(t);
         char hash[TOKEN_HASH_LENGTH + 1];
-        if (!token_demanded(t) && !p->brief.has_token)
+        if (!web_token_demanded(t) && !p->brief.has_token)
                 return http_proceed(t);
         if (!p->brief.found || !p->brief.has_token || !token)
                 return unauthorized_vm(t);
@@ -107,7 +107,7 @@ static int check_vm(struct task *t)
         if (request_route(t)->rights == RIGHT_LOGS && *log_token && bearer(t) && token_equal(bearer(t), log_token))
                 return http_proceed(t);
         if (!hostname || !hostname_valid(hostname))
-                return token_demanded(t) ? unauthorized_vm(t) : http_proceed(t);
+                return web_token_demanded(t) ? unauthorized_vm(t) : http_proceed(t);
         strncpy(p->hostname, hostname, HOSTNAME_MAX);
         return db_await(t, vm_brief(p->hostname, &p->brief), vm_known);
 }
@@ -135,7 +135,7 @@ static int check_vm_or_admin(struct task *t)
 {
         if (bearer(t))
                 return check_vm(t);
-        if (!token_demanded(t))
+        if (!web_token_demanded(t))
                 return http_proceed(t);
         return request_listener(t) == HTTP_VM_SOCKET ? unauthorized_vm(t) : check_admin(t);
 }

@@ -26,12 +26,6 @@ void claim_state_free(void *state)
         seat_deinit(&s->seat);
 }
 
-static bool access_code_asked(const struct web *web)
-{
-        const char *code = web->config->security.access_code;
-        return *code && strcmp(code, "none") != 0;
-}
-
 /* Counts are shared, so each asker is a key of its own. */
 static int count_await_named(struct task *t, task_step next, const char *name)
 {
@@ -49,7 +43,8 @@ static int home_answer(struct task *t)
         struct claim_state *s = t->state;
         json_t *model = json_pack("{s:I, s:s?, s:s?, s:s?, s:s?, s:b}", "count", (json_int_t)s->count.count, "message",
                                   s->message, "message_kind", s->message_kind, "email", s->typed_email, "crd_command",
-                                  request_field(t, "crd_command"), "access_code_asked", access_code_asked(web_of(t)));
+                                  request_field(t, "crd_command"), "access_code_asked",
+                                  config_access_code(web_of(t)->config) != NULL);
         return reply_view(t, 200, "index", model);
 }
 
@@ -162,15 +157,15 @@ static bool same_word(const char *given, const char *wanted)
 static int check_access_code(struct task *t, int *ret_step)
 {
         struct web *web = web_of(t);
-        const char *given = request_field(t, "access_code");
-        if (!access_code_asked(web))
+        const char *given = request_field(t, "access_code"), *wanted = config_access_code(web->config);
+        if (!wanted)
                 return 0;
         int64_t wait = limiter_blocked(web->wrong_codes, request_address(t));
         if (wait > 0) {
                 *ret_step = refuse_for(t, wait, "wrong access codes from your network");
                 return -EAGAIN;
         }
-        if (given && same_word(given, web->config->security.access_code))
+        if (given && same_word(given, wanted))
                 return 0;
         bool wrong = given && *given;
         if (wrong)

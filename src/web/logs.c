@@ -30,7 +30,7 @@ static int logs_taken(struct task *t)
         struct logs_state *s = t->state;
         failpoint("logs.before-answer");
         if (!s->answer.found)
-                return reply_error(t, 404, "unknown-vm", "VM not found.");
+                return web_unknown_vm(t);
         return reply_json(t, 200, json_pack("{s:s}", "message", "VM logs posted successfully."));
 }
 
@@ -130,7 +130,7 @@ static int give_known(struct task *t)
 {
         struct logs_state *s = t->state;
         if (!s->brief.found)
-                return reply_error(t, 404, "unknown-vm", "VM not found.");
+                return web_unknown_vm(t);
         if (!s->brief.has_logs && strcmp(s->brief.status, "initializing") == 0 && s->after < 0)
                 return reply_error(t, 503, "no-log-yet", "VM is installing CloudWatch agent.");
         if (s->tail >= 0)
@@ -151,7 +151,7 @@ int logs_give(struct task *t)
 {
         struct logs_state *s = t->state;
         if (!hostname_valid(request_argument(t, "hostname")))
-                return reply_error(t, 404, "unknown-vm", "VM not found.");
+                return web_unknown_vm(t);
         snprintf(s->hostname, sizeof s->hostname, "%s", request_argument(t, "hostname"));
         if (read_position(t, "tail", TAIL_MAX, &s->tail) < 0)
                 return reply_error(t, 422, "bad-number", "tail must be a whole number from 0 to %d.", TAIL_MAX);
@@ -176,7 +176,7 @@ static int page_known(struct task *t)
 {
         struct logs_state *s = t->state;
         if (!s->brief.found)
-                return reply_error(t, 404, "unknown-vm", "VM not found.");
+                return web_unknown_vm(t);
         return db_await(t, logs_tail(s->hostname, 2000, &s->text), page_answer);
 }
 
@@ -184,7 +184,7 @@ int logs_page(struct task *t)
 {
         struct logs_state *s = t->state;
         if (!hostname_valid(request_argument(t, "hostname")))
-                return reply_error(t, 404, "unknown-vm", "VM not found.");
+                return web_unknown_vm(t);
         snprintf(s->hostname, sizeof s->hostname, "%s", request_argument(t, "hostname"));
         return db_await(t, vm_brief(s->hostname, &s->brief), page_known);
 }

@@ -22,7 +22,7 @@ static int report_done(struct task *t)
         struct report_state *s = t->state;
         failpoint("report.before-answer");
         if (!s->answer.found)
-                return reply_error(t, 404, "unknown-vm", "VM not found.");
+                return web_unknown_vm(t);
         return reply_json(t, 200, json_pack("{s:s}", "message", s->message));
 }
 
@@ -33,22 +33,34 @@ static int send_report(struct task *t, json_t *item, const char *message)
         return batch_await(t, web_of(t)->reports, s->hostname, item, &s->answer, report_done);
 }
 
+/* Who speaks, into s->hostname, and the member that the report is about; NULL: replied. */
+static const json_t *take_member(struct task *t, const char *name, const char *missing, int *ret_replied)
+{
+        struct report_state *s = t->state;
+        s->hostname = web_hostname_field(t, "hostname", ret_replied);
+        if (!s->hostname)
+                return NULL;
+        const json_t *member = json_object_get(request_json(t), name);
+        if (member && !json_is_null(member))
+                return member;
+        *ret_replied = reply_error(t, 400, "missing-field", "%s", missing);
+        return NULL;
+}
+
 /* --- status -------------------------------------------------------------------------------------------------------- */
 
 static int status_introduced(struct task *t)
 {
         struct report_state *s = t->state;
         if (!s->introduced.yes)
-                return reply_error(t, 404, "unknown-vm", "VM not found.");
+                return web_unknown_vm(t);
         return batch_await(t, web_of(t)->reports, s->hostname, json_incref(s->item), &s->answer, report_done);
 }
 
 static int status_done(struct task *t)
 {
         struct report_state *s = t->state;
-        bool open = strcmp(web_of(t)->config->security.client_auth, "token") != 0 &&
-                    request_listener(t) != HTTP_VM_SOCKET;
-        if (!s->answer.found && open)
+        if (!s->answer.found && !web_token_demanded(t))
                 return db_await(t, vm_introduce(s->hostname, &s->introduced), status_introduced);
         return report_done(t);
 }
@@ -57,12 +69,9 @@ int status_report(struct task *t)
 {
         struct report_state *s = t->state;
         int replied = 0;
-        s->hostname = web_hostname_field(t, "hostname", &replied);
-        if (!s->hostname)
+        const json_t *status = take_member(t, "status", "Status is required.", &replied);
+        if (!status)
                 return replied;
-        const json_t *status = json_object_get(request_json(t), "status");
-        if (!status || json_is_null(status))
-                return reply_error(t, 400, "missing-field", "Status is required.");
         if (!json_is_string(status) || !status_valid(json_string_value(status)) ||
             strlen(json_string_value(status)) != json_string_length(status))
                 return reply_error(t, 422, "bad-status", "status must be one of: %s.", STATUS_WORDS);
@@ -75,7 +84,7 @@ static int status_one_answer(struct task *t)
 {
         struct report_state *s = t->state;
         if (!s->brief.found)
-                return reply_error(t, 404, "unknown-vm", "VM not found.");
+                return web_unknown_vm(t);
         return reply_json(
                 t, 200,
                 json_pack("{s:s, s:s}", "hostname", request_argument(t, "hostname"), "status", s->brief.status));
@@ -106,12 +115,9 @@ int in_use_report(struct task *t)
 {
         struct report_state *s = t->state;
         int replied = 0;
-        s->hostname = web_hostname_field(t, "hostname", &replied);
-        if (!s->hostname)
+        const json_t *status = take_member(t, "status", "Status is required.", &replied);
+        if (!status)
                 return replied;
-        const json_t *status = json_object_get(request_json(t), "status");
-        if (!status || json_is_null(status))
-                return reply_error(t, 400, "missing-field", "Status is required.");
         if (!json_is_boolean(status))
                 return reply_error(t, 422, "wrong-type", "status must be true or false.");
         return send_report(t, report_in_use(s->hostname, json_is_true(status)), "In-use status updated successfully.");
@@ -140,12 +146,9 @@ int health_report(struct task *t)
         struct report_state *s = t->state;
         int replied = 0;
         enum health health;
-        s->hostname = web_hostname_field(t, "hostname", &replied);
-        if (!s->hostname)
+        const json_t *status = take_member(t, "gpu_status", "GPU status is required.", &replied);
+        if (!status)
                 return replied;
-        const json_t *status = json_object_get(request_json(t), "gpu_status");
-        if (!status || json_is_null(status))
-                return reply_error(t, 400, "missing-field", "GPU status is required.");
         if (read_health(status, &health) < 0)
                 return reply_error(t, 422, "bad-gpu-status",
                                    "gpu_status must be true, false, Healthy, Unhealthy or N/A.");
@@ -183,7 +186,7 @@ int metrics_report(struct task *t)
         json_t *metrics = NULL;
         s->hostname = request_argument(t, "hostname");
         if (!hostname_valid(s->hostname))
-                return reply_error(t, 404, "unknown-vm", "VM not found.");
+                return web_unknown_vm(t);
         if (metrics_check(request_json(t), &metrics, &error) < 0)
                 return reply_error(t, json_object_size(request_json(t)) ? 422 : 400, "bad-metric", "%s",
                                    error_text(&error));

@@ -14,8 +14,6 @@ struct claim_state {
         char pin[11];
         char *message;
         const char *message_kind;
-        unsigned status; /* of the JSON twin */
-        const char *code;
         int tries;
         struct seat seat;
         struct count_answer count;
@@ -24,7 +22,6 @@ struct claim_state {
 struct startup_state {
         char hostname[256];
         int64_t generation; /* carried out by the asker; -1: it did not say */
-        uint64_t serial;
         bool replaced, waited;
         int64_t next_blank_ms;
         struct web *web;

@@ -29,6 +29,11 @@ const char *web_hostname_field(struct task *t, const char *name, int *ret_replie
         return hostname;
 }
 
+int web_unknown_vm(struct task *t)
+{
+        return reply_error(t, 404, "unknown-vm", "VM not found.");
+}
+
 const char *web_request_key(struct task *t)
 {
         const char *key = request_field(t, "_key");

@@ -42,7 +42,6 @@ static void enter_tree(struct task *t, struct startup_state *s)
 {
         struct web *web = web_of(t);
         s->web = web;
-        s->serial = ++web->wait_serial;
         void *slot = tsearch(s, &web->waiters, compare_waiters);
         if (!slot)
                 abort();
@@ -83,7 +82,7 @@ static int startup_answer(struct task *t)
         if (s->replaced)
                 return reply_close(t);
         if (!s->seat.found)
-                return s->waited ? reply_close(t) : reply_error(t, 404, "unknown-vm", "VM not found.");
+                return s->waited ? reply_close(t) : web_unknown_vm(t);
         if (s->seat.email && s->seat.generation > s->generation) {
                 failpoint("assignment.before-answer");
                 return reply_json(t, 200, startup_json(&s->seat));
@@ -107,7 +106,7 @@ static int startup_known(struct task *t)
 {
         struct startup_state *s = t->state;
         if (!s->seen.found)
-                return reply_error(t, 404, "unknown-vm", "VM not found.");
+                return web_unknown_vm(t);
         enter_tree(t, s);
         return startup_look(t);
 }

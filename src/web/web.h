@@ -22,8 +22,7 @@ struct web {
         struct login *login;
         struct limiter *claims_by_email, *wrong_codes;
         struct dashboard *dashboard;
-        void *waiters; /* tsearch tree of the open waits of VMs, by host name */
-        uint64_t wait_serial;
+        void *waiters;  /* tsearch tree of the open waits of VMs, by host name */
         int supervisor; /* socket to the supervisor; -1: none */
         uid_t owner;    /* may use the admin socket besides root */
         char *public_url;
@@ -71,6 +70,10 @@ void limiter_forget(struct limiter *limiter, const char *key);
 
 /* Members of a JSON body, strictly: 0, or replied already (then *ret_replied is what the step returns). */
 const char *web_hostname_field(struct task *t, const char *name, int *ret_replied);
+/* 404: no VM has this name. */
+int web_unknown_vm(struct task *t);
+/* Must a VM that makes this request prove itself? */
+bool web_token_demanded(struct task *t);
 /* The one-time key of the form or call, or NULL. */
 const char *web_request_key(struct task *t);
 void web_page_globals(struct task *t, json_t *model);

@@ -107,3 +107,17 @@ int lab_batch(struct lab *lab, const struct db_statement *statement, json_t *ite
         PQclear(result);
         return r;
 }
+
+struct lab lab;
+
+int lab_set_up(void **state _unused_)
+{
+        lab_open(&lab);
+        return 0;
+}
+
+int lab_tear_down(void **state _unused_)
+{
+        lab_close(&lab);
+        return 0;
+}

@@ -11,6 +11,11 @@ struct lab {
         struct db *db;
 };
 
+/* The one of a program that needs no other, opened and closed with its group of tests. */
+extern struct lab lab;
+int lab_set_up(void **state);
+int lab_tear_down(void **state);
+
 void lab_open(struct lab *lab); /* as a cmocka group set-up would */
 void lab_close(struct lab *lab);
 /* Forgets every row of every table. */

@@ -13,20 +13,6 @@
 
 #define NAME "vm-1"
 
-static struct lab lab;
-
-static int open_lab(void **state _unused_)
-{
-        lab_open(&lab);
-        return 0;
-}
-
-static int close_lab(void **state _unused_)
-{
-        lab_close(&lab);
-        return 0;
-}
-
 /* --- states -------------------------------------------------------------------------------------------------------- */
 
 static void put(struct life_state state)
@@ -275,5 +261,5 @@ int main(void)
                 cmocka_unit_test(a_late_word_of_a_destroyed_vm),
                 cmocka_unit_test(page_is_current),
         };
-        return cmocka_run_group_tests(tests, open_lab, close_lab);
+        return cmocka_run_group_tests(tests, lab_set_up, lab_tear_down);
 }

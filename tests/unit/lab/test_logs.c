@@ -6,20 +6,6 @@
 #include "base/text.h"
 #include "lab/logs.h"
 
-static struct lab lab;
-
-static int open_lab(void **state _unused_)
-{
-        lab_open(&lab);
-        return 0;
-}
-
-static int close_lab(void **state _unused_)
-{
-        lab_close(&lab);
-        return 0;
-}
-
 static int empty_lab(void **state _unused_)
 {
         lab_empty(&lab);
@@ -249,5 +235,5 @@ int main(void)
                 cmocka_unit_test_setup(old_lines_are_forgotten, empty_lab),
                 cmocka_unit_test_setup(too_many_lines_are_forgotten, empty_lab),
         };
-        return cmocka_run_group_tests(tests, open_lab, close_lab);
+        return cmocka_run_group_tests(tests, lab_set_up, lab_tear_down);
 }

@@ -6,20 +6,6 @@
 
 #include "base/text.h"
 
-static struct lab lab;
-
-static int open_lab(void **state _unused_)
-{
-        lab_open(&lab);
-        return 0;
-}
-
-static int close_lab(void **state _unused_)
-{
-        lab_close(&lab);
-        return 0;
-}
-
 static int empty_lab(void **state _unused_)
 {
         lab_empty(&lab);
@@ -332,5 +318,5 @@ int main(void)
                 cmocka_unit_test_setup(the_list_begins_with_the_newest, empty_lab),
                 cmocka_unit_test_setup(every_change_is_announced, empty_lab),
         };
-        return cmocka_run_group_tests(tests, open_lab, close_lab);
+        return cmocka_run_group_tests(tests, lab_set_up, lab_tear_down);
 }

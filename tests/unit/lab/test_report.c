@@ -8,20 +8,6 @@
 #include "base/text.h"
 #include "lab/report.h"
 
-static struct lab lab;
-
-static int open_lab(void **state _unused_)
-{
-        lab_open(&lab);
-        return 0;
-}
-
-static int close_lab(void **state _unused_)
-{
-        lab_close(&lab);
-        return 0;
-}
-
 static int empty_lab(void **state _unused_)
 {
         lab_empty(&lab);
@@ -279,5 +265,5 @@ int main(void)
                 cmocka_unit_test_setup(nonsense_is_refused, empty_lab),
                 cmocka_unit_test_setup(metrics_are_merged_and_summed, empty_lab),
         };
-        return cmocka_run_group_tests(tests, open_lab, close_lab);
+        return cmocka_run_group_tests(tests, lab_set_up, lab_tear_down);
 }

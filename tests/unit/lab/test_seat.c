@@ -14,20 +14,6 @@
 #define CODE "the command"
 #define CLASS 40
 
-static struct lab lab;
-
-static int open_lab(void **state _unused_)
-{
-        lab_open(&lab);
-        return 0;
-}
-
-static int close_lab(void **state _unused_)
-{
-        lab_close(&lab);
-        return 0;
-}
-
 static int empty_lab(void **state _unused_)
 {
         lab_empty(&lab);
@@ -398,5 +384,5 @@ int main(void)
                 cmocka_unit_test_setup(a_key_releases_once, empty_lab),
                 cmocka_unit_test_setup(changes_are_announced, empty_lab),
         };
-        return cmocka_run_group_tests(tests, open_lab, close_lab);
+        return cmocka_run_group_tests(tests, lab_set_up, lab_tear_down);
 }

@@ -248,3 +248,22 @@ void rig_assert_nothing_left(struct rig *rig)
         assert_int_equal(file_read("/proc/self/mountinfo", 4 << 20, &mounts, NULL), 0);
         assert_null(strstr(buf_str(&mounts), rig->directory));
 }
+
+int rig_set_up(void **state)
+{
+        *state = xcalloc(1, sizeof(struct rig));
+        rig_open(*state);
+        return 0;
+}
+
+int rig_tear_down(void **state)
+{
+        struct rig *rig = *state;
+        _cleanup_error_ struct error error = ERROR_NULL;
+        if (local_provider.destroy_all(rig->provider, NULL, &error) < 0)
+                fail_msg("%s", error_text(&error));
+        rig_assert_nothing_left(rig);
+        rig_close(rig);
+        free(rig);
+        return 0;
+}

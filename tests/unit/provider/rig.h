@@ -37,5 +37,8 @@ void rig_wait(struct rig *rig, const char *vm, const char *script);
 int rig_state(struct rig *rig, const char *vm); /* enum provider_state, or -1 when it is not listed */
 /* Fails unless nothing of any VM is left on the machine. */
 void rig_assert_nothing_left(struct rig *rig);
+/* For cmocka: a lab of its own in *state; and its end, with nothing left. */
+int rig_set_up(void **state);
+int rig_tear_down(void **state);
 /* Living processes with a user id of this lab's VMs, of that name or (NULL) of any. */
 size_t rig_count_processes(struct rig *rig, const char *name);

@@ -21,25 +21,6 @@
 
 #define STEP_MS 17
 
-static int open_lab(void **state)
-{
-        *state = xcalloc(1, sizeof(struct rig));
-        rig_open(*state);
-        return 0;
-}
-
-static int close_lab(void **state)
-{
-        struct rig *rig = *state;
-        _cleanup_error_ struct error error = ERROR_NULL;
-        if (local_provider.destroy_all(rig->provider, NULL, &error) < 0)
-                fail_msg("%s", error_text(&error));
-        rig_assert_nothing_left(rig);
-        rig_close(rig);
-        free(rig);
-        return 0;
-}
-
 static void launch_three(struct rig *rig)
 {
         rig_launch(rig, NULL, "a", "b", "c", NULL);
@@ -242,7 +223,7 @@ static int hide_control_groups(void **state)
         return 0;
 }
 
-#define killed(test) cmocka_unit_test_setup_teardown(test, open_lab, close_lab)
+#define killed(test) cmocka_unit_test_setup_teardown(test, rig_set_up, rig_tear_down)
 
 int main(void)
 {

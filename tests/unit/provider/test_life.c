@@ -19,25 +19,6 @@
 
 #define PATIENCE_MS 60000
 
-static int open_lab(void **state)
-{
-        *state = xcalloc(1, sizeof(struct rig));
-        rig_open(*state);
-        return 0;
-}
-
-static int close_lab(void **state)
-{
-        struct rig *rig = *state;
-        _cleanup_error_ struct error error = ERROR_NULL;
-        if (local_provider.destroy_all(rig->provider, NULL, &error) < 0)
-                fail_msg("%s", error_text(&error));
-        rig_assert_nothing_left(rig);
-        rig_close(rig);
-        free(rig);
-        return 0;
-}
-
 static void launch_one(struct rig *rig)
 {
         _cleanup_error_ struct error error = ERROR_NULL;
@@ -368,7 +349,7 @@ static void test_software_starts_once(void **state)
         assert_string_equal(said, "1000\n1\n1");
 }
 
-#define life(test) cmocka_unit_test_setup_teardown(test, open_lab, close_lab)
+#define life(test) cmocka_unit_test_setup_teardown(test, rig_set_up, rig_tear_down)
 
 int main(void)
 {
