@@ -1,5 +1,5 @@
 /*
- * What every provider shares: the list that `list` fills in, and its release.
+ * What every provider shares: what `list` and `reach` fill in, and its release.
  */
 #include "provider/provider.h"
 
@@ -11,4 +11,15 @@ void provider_vms_clear(struct provider_vms *vms)
         }
         free(vms->vm);
         *vms = (struct provider_vms){0};
+}
+
+void provider_reach_clear(struct provider_reach *reach)
+{
+        free(reach->directory);
+        free(reach->user);
+        free(reach->address);
+        free(reach->key_file);
+        free(reach->known_hosts_file);
+        free(reach->home);
+        *reach = (struct provider_reach){0};
 }

@@ -39,6 +39,21 @@ struct provider_vms {
 };
 void provider_vms_clear(struct provider_vms *vms);
 
+/* How a VM's files are reached. What lies there was written by a participant who is root in the VM. */
+enum provider_reach_kind { REACH_DIRECTORY, REACH_SSH };
+
+struct provider_reach {
+        enum provider_reach_kind kind;
+        char *directory;                   /* REACH_DIRECTORY: the participant's home as this machine sees it */
+        char *user, *address;              /* REACH_SSH */
+        int port;                          /* 0: ssh's own */
+        char *key_file, *known_hosts_file; /* private key, and where the VM's host key is recorded */
+        bool container;                    /* the files are in the VM's first container */
+        char *home;                        /* the participant's home, as the VM (or its container) names it */
+};
+void provider_reach_clear(struct provider_reach *reach);
+#define _cleanup_reach_ _cleanup_(provider_reach_clear)
+
 struct provider; /* a provider's own */
 
 struct provider_ops {
@@ -64,4 +79,7 @@ struct provider_ops {
          * status. argv NULL: a login shell. */
         int (*exec)(struct provider *provider, const char *hostname, bool as_root, const char *const *argv,
                     int *ret_status, struct error *error);
+        /* Where its participant's files are, for collecting them. -ENOENT: there is no such machine, or it never became
+         * one. Asks nothing of the machine itself, which may be down. */
+        int (*reach)(struct provider *provider, const char *hostname, struct provider_reach *ret, struct error *error);
 };

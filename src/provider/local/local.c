@@ -1,5 +1,5 @@
 /*
- * The provider `local`: what launch, list, destroy, start, reset and exec mean for sandboxes on this machine. Each is a
+ * The provider `local`: what launch, list, destroy, start, reset, exec and reach mean for sandboxes on this machine. Each is a
  * straight line over record, layout and sandbox; one lock on STATE/local keeps two that change something apart.
  */
 #include "provider/local/local.h"
@@ -342,6 +342,23 @@ static int exec_inside(struct provider *p, const char *name, bool as_root, const
         return r < 0 ? r : enter_exec(p, &vm, as_root, argv, ret_status, error);
 }
 
+/* The home lies under a directory that host root alone enters, and the VM cannot move it: only what is in it is hostile. */
+static int reach(struct provider *p, const char *name, struct provider_reach *ret, struct error *error)
+{
+        _cleanup_vm_ struct local_vm vm = {0};
+        if (geteuid() != 0)
+                return error_set(error, -EPERM, "local VMs need root");
+        int r = local_vm_load(p, name, &vm, error);
+        if (r < 0)
+                return r;
+        if (!vm.made || !local_vm_has_directory(p, name))
+                return error_set(error, -ENOENT, "%s is only half made: there are no files on it", name);
+        *ret = (struct provider_reach){.kind = REACH_DIRECTORY,
+                                       .directory = xasprintf("%s/%s/home", p->vms, name),
+                                       .home = xstrdup("/home/client")};
+        return 0;
+}
+
 const struct provider_ops local_provider = {
         .name = "local",
         .open = open_local,
@@ -353,4 +370,5 @@ const struct provider_ops local_provider = {
         .start = start,
         .reset = reset,
         .exec = exec_inside,
+        .reach = reach,
 };
