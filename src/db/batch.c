@@ -1,13 +1,15 @@
 /*
  * The gathering of items and their one statement. At most one statement of a batch is on its way; what arrives
  * meanwhile is the next one. When the server refuses a statement for what is in it, its items are sent once more one by
- * one, so that a bad item fails alone.
+ * one, so that a bad item fails alone. While no connection stands nothing is bound into a statement: each item keeps its
+ * own deadline, and whoever was refused or has gone is not written when the database comes back.
  */
 #include "db/batch.h"
 
 #include <errno.h>
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "db/internal.h"
 
 #define ITEMS_MAX 256
@@ -28,6 +30,7 @@ struct batch {
         struct loop *loop;
         const struct batch_kind *kind;
         struct turn_hook hook;
+        uv_timer_t *timer;   /* makes a turn at the oldest deadline while no connection stands */
         struct list waiting; /* struct batch_item.link */
         size_t n_waiting;
         struct db_request *request; /* the statement on its way */
@@ -173,7 +176,24 @@ static void drop_late(struct batch *batch)
                 if (item->deadline_ms > now)
                         return;
                 batch->n_waiting--;
-                fail_item(item, -ETIMEDOUT, "database: no answer in time");
+                const char *trouble = batch->loop->db ? db_pool_trouble(batch->loop->db) : "";
+                _cleanup_free_ char *words = xasprintf("database: %s", *trouble ? trouble : "no answer in time");
+                fail_item(item, *trouble ? -ENOTCONN : -ETIMEDOUT, words);
+        }
+}
+
+static void on_deadline(uv_timer_t *timer _unused_)
+{
+}
+
+static void watch_deadline(struct batch *batch)
+{
+        if (list_empty(&batch->waiting)) {
+                uv_timer_stop(batch->timer);
+        } else if (!uv_is_active((uv_handle_t *)batch->timer)) {
+                const struct batch_item *oldest = list_entry(batch->waiting.next, struct batch_item, link);
+                uv_timer_start(batch->timer, on_deadline, (uint64_t)MAX(oldest->deadline_ms - clock_ms(), (int64_t)1),
+                               0);
         }
 }
 
@@ -181,8 +201,9 @@ static void on_turn(struct turn_hook *hook)
 {
         struct batch *batch = container_of(hook, struct batch, hook);
         drop_late(batch);
-        if (!batch->request && batch->loop->db && !list_empty(&batch->waiting))
+        if (!batch->request && batch->loop->db && !list_empty(&batch->waiting) && db_pool_ready(batch->loop->db))
                 send_batch(batch);
+        watch_deadline(batch);
 }
 
 /* --- the batch ---------------------------------------------------------------------------------------------------- */
@@ -194,9 +215,16 @@ struct batch *batch_new(struct loop *loop, const struct batch_kind *kind)
         batch->kind = kind;
         batch->sent = xcalloc(kind->items_max ? kind->items_max : ITEMS_MAX, sizeof *batch->sent);
         list_init(&batch->waiting);
+        batch->timer = xcalloc(1, sizeof *batch->timer);
+        uv_timer_init(&loop->uv, batch->timer);
         batch->hook.run = on_turn;
         loop_hook(loop, &batch->hook);
         return batch;
+}
+
+static void free_timer(uv_handle_t *handle)
+{
+        free(handle);
 }
 
 struct batch *batch_free(struct batch *batch)
@@ -204,6 +232,7 @@ struct batch *batch_free(struct batch *batch)
         if (!batch)
                 return NULL;
         list_remove(&batch->hook.link);
+        uv_close((uv_handle_t *)batch->timer, free_timer);
         if (batch->request)
                 db_request_abandon(batch->request);
         for (size_t i = 0; i < batch->n_sent; i++)

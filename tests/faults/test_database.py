@@ -48,13 +48,14 @@ def on_cluster(cluster, new_lab):
 
 
 def some_request(lab, number):
-    """One of the requests that matter; (path, status, Retry-After, seconds)."""
+    """One of the requests that matter; (path, status, Retry-After, seconds). What they ask for changes
+    no seat: 503 does not promise that nothing was done, and the others' seats are counted."""
     kinds = [
-        ("POST", "/api/request_vm", {"json": {"email": "late%d@example.org" % number, "crd_command": CRD}}),
+        ("POST", "/api/request_vm", {"json": {"email": "somebody@example.org", "crd_command": CRD}}),
         ("POST", "/api/vm-status", {"json": {"hostname": "vm-1", "status": "running"}}),
         ("POST", "/api/vm-logs", {"json": {"log_group": "g", "log_stream": "vm-1", "messages": ["x"]}}),
         ("POST", "/api/agent/heartbeat", {"json": {"hostname": "vm-1"}}),
-        ("POST", "/api/admin/vms/vm-1/release", {"json": {"yes": True}, "auth": lab.admin}),
+        ("POST", "/api/admin/vms/nobody/release", {"json": {"yes": True}, "auth": lab.admin}),
     ]
     method, path, more = kinds[number % len(kinds)]
     began = time.monotonic()

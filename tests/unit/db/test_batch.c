@@ -246,13 +246,50 @@ static void a_lost_database_fails_them_in_time(void **state _unused_)
         close_batch();
 }
 
+/* What arrives while there is no connection, and is refused or forgotten, is not written when there is one again. */
+static void the_refused_is_not_written_later(void **state _unused_)
+{
+        _cleanup_error_ struct error error = ERROR_NULL;
+        struct item item, refused, gone, after;
+        open_batch(500);
+        send_item(&item, "a", 1);
+        is_fine(&item, 10);
+        pg_fine(cluster_stop(pg.cluster, &error), &error);
+        send_item(&item, "first", 1); /* meets the broken connection */
+        assert_true(wish_wait(&item.wish) < 0);
+        wish_clear(&item.wish);
+        send_item(&refused, "refused", 2);
+        assert_int_equal(wish_wait(&refused.wish), -ENOTCONN);
+        wish_clear(&refused.wish);
+        send_item(&gone, "gone", 3);
+        loop_turn_ms(&loop, 10);
+        task_kill(&gone.wish.task);
+        pg_start(&pg);
+        do {
+                send_item(&after, "after", 4);
+                int r = wish_wait(&after.wish);
+                if (r < 0)
+                        wish_clear(&after.wish);
+                else
+                        break;
+        } while (true);
+        assert_int_equal(after.answer, 40);
+        assert_int_equal(pg_number(&pg, "select count(*) from kept where key in ('refused', 'gone')"), 0);
+        close_batch();
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(one_turn_is_one_statement),      cmocka_unit_test(order_of_a_key_is_kept),
-                cmocka_unit_test(what_arrives_meanwhile_gathers), cmocka_unit_test(no_row_is_not_found),
-                cmocka_unit_test(a_bad_item_fails_alone),         cmocka_unit_test(killed_tasks),
-                cmocka_unit_test(too_many_are_refused),           cmocka_unit_test(a_lost_database_fails_them_in_time),
+                cmocka_unit_test(the_refused_is_not_written_later),
+                cmocka_unit_test(one_turn_is_one_statement),
+                cmocka_unit_test(order_of_a_key_is_kept),
+                cmocka_unit_test(what_arrives_meanwhile_gathers),
+                cmocka_unit_test(no_row_is_not_found),
+                cmocka_unit_test(a_bad_item_fails_alone),
+                cmocka_unit_test(killed_tasks),
+                cmocka_unit_test(too_many_are_refused),
+                cmocka_unit_test(a_lost_database_fails_them_in_time),
         };
         return cmocka_run_group_tests(tests, open_pg, close_pg);
 }
