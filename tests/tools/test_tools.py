@@ -191,3 +191,77 @@ class TestPackages:
     def test_an_unknown_section_is_refused(self):
         done = subprocess.run([str(TOOLS / "install-packages"), "nonsense"], capture_output=True, text=True)
         assert done.returncode != 0 and "no section [nonsense]" in done.stderr
+
+
+class TestSecondRun:
+    """tools/run-tests: a test that fails once is named and does not fail the run; one that fails twice does."""
+
+    PLANTED = """
+import pathlib, pytest
+seen = pathlib.Path(__file__).with_name("seen-by-the-first-run")
+def test_good(): pass
+def test_left_out(): pytest.skip("not here")
+def test_once():
+    if not seen.exists():
+        seen.touch()
+        assert False, "the first time"
+"""
+
+    def result(self, tmp_path, *words, code=0):
+        said = run("run-tests", tmp_path / "result", *words, code=code)
+        return said, (tmp_path / "result").read_text().splitlines()
+
+    def planted(self, tmp_path, text, code=0, workers=2):
+        (tmp_path / "test_planted.py").write_text(text)
+        return self.result(tmp_path, "pytest", "-q", "-n", workers, tmp_path, code=code)
+
+    @pytest.mark.parametrize("workers", [0, 2])
+    def test_one_that_passes_alone_is_flaky(self, tmp_path, workers):
+        said, lines = self.planted(tmp_path, self.PLANTED, workers=workers)
+        assert lines == ["counts 1 0 1 1", "flaky test_planted::test_once"]
+        assert "once more, alone: test_planted::test_once" in said and "1 passed" in said.splitlines()[-1]
+
+    def test_one_that_fails_twice_fails(self, tmp_path):
+        _, lines = self.planted(tmp_path, self.PLANTED + "def test_bad(): assert False\n", code=1)
+        assert lines == ["counts 1 1 1 1", "flaky test_planted::test_once", "failed test_planted::test_bad"]
+
+    def test_a_fixture_that_cannot_be_taken_down_twice_fails(self, tmp_path):
+        _, lines = self.planted(tmp_path, """
+import pytest
+@pytest.fixture
+def thing():
+    yield
+    assert False, "left behind"
+def test_good(): pass
+def test_with(thing): pass
+""", code=1)
+        assert lines == ["counts 1 1 0 0", "failed test_planted::test_with"]
+
+    def test_many_failures_are_not_run_again(self, tmp_path):
+        text = "import pytest\n@pytest.mark.parametrize('n', range(11))\ndef test_bad(n): assert False\n"
+        said, lines = self.planted(tmp_path, text, code=1)
+        assert lines[0] == "counts 0 11 0 0" and "once more" not in said
+
+    @pytest.mark.parametrize("text", ["import nothing_of_that_name\n", "x = 1\n"])
+    def test_no_test_is_a_failure(self, tmp_path, text):
+        _, lines = self.planted(tmp_path, text, code=1)
+        assert lines[0].split()[1:3] == ["0", "1"]
+
+    def test_programs_are_run_again_by_name(self, tmp_path):
+        (tmp_path / "once.sh").write_text('#!/bin/sh\n[ -e "$0.seen" ] || { touch "$0.seen"; exit 1; }\n')
+        (tmp_path / "bad.sh").write_text("#!/bin/sh\nexit 1\n")
+        (tmp_path / "good.sh").write_text('#!/bin/sh\n[ ! -e "$0.seen" ] || exit 1\ntouch "$0.seen"\n')
+        for name in ("once", "bad", "good"):
+            (tmp_path / (name + ".sh")).chmod(0o755)
+        (tmp_path / "meson.build").write_text("project('planted')\n" + "".join(
+            "test('%s', find_program('%s.sh'), suite: 'some')\n" % (name, file)
+            for name, file in (("a good one", "good"), ("one that fails once", "once"))))
+        build = tmp_path / "build"
+        subprocess.run(["meson", "setup", build, tmp_path], check=True, capture_output=True)
+        _, lines = self.result(tmp_path, "meson", build)
+        assert lines[0] == "counts 1 0 0 1" and lines[1].startswith("flaky ") and lines[1].endswith("one that fails once")
+        with open(tmp_path / "meson.build", "a") as stream:
+            stream.write("test('bad', find_program('bad.sh'))\n")
+        (tmp_path / "good.sh.seen").unlink()
+        _, lines = self.result(tmp_path, "meson", build, code=1)
+        assert lines[0] == "counts 2 1 0 0" and lines[1].endswith("bad")
