@@ -143,7 +143,8 @@ class Lab:
         self.state = self.directory / "state"
         self.config_file = self.directory / "config.yaml"
         self.output = self.directory / "allocator.log"
-        self.config = {"ssl": {"provider": "none"}}
+        # A desktop in each VM is for the tests of desktops: {"desktop": {"mode": "browser"}}.
+        self.config = {"ssl": {"provider": "none"}, "desktop": {"mode": "crd"}}
         for section, keys in (config or {}).items():
             if isinstance(keys, dict):
                 self.config.setdefault(section, {}).update(keys)

@@ -27,6 +27,8 @@
 
 static void set_default_config_facts(struct supervisor *s)
 {
+        /* The web process sees nothing of this machine: what depends on it is decided here. */
+        str_replace(&s->config->desktop.mode, config_desktop_mode(s->config));
         s->config_json = config_to_json(s->config);
         s->public_url = config_public_url(s->config);
 }

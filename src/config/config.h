@@ -57,6 +57,10 @@ char *config_startup_script(const struct config *config);    /* path; NULL: not 
 const char *config_software(const struct config *config);    /* borrowed: "terminal" for local VMs when left out */
 const char *config_client_auth(const struct config *config); /* borrowed: "open" or "token", "open" when left out */
 const char *config_access_code(const struct config *config); /* borrowed: NULL when participants need none */
+/* borrowed: "crd", "browser" or "both". Left out, it depends on what this machine has; the supervisor decides it once. */
+const char *config_desktop_mode(const struct config *config);
+bool config_desktop_browser(const struct config *config); /* a desktop in the browser is offered */
+bool config_desktop_crd(const struct config *config);     /* Chrome Remote Desktop is offered */
 
 /* The socket address of listen.address (`localhost` is 127.0.0.1). Returns its length. */
 socklen_t config_listen_address(const struct config *config, struct sockaddr_storage *ret);

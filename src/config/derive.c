@@ -168,3 +168,22 @@ const char *config_access_code(const struct config *config)
         const char *code = config->security.access_code;
         return *code && strcmp(code, "none") != 0 ? code : NULL;
 }
+
+/* For local VMs, which see this machine's /usr. */
+const char *config_desktop_mode(const struct config *config)
+{
+        if (*config->desktop.mode)
+                return config->desktop.mode;
+        bool able = strcmp(config->provider.kind, "local") == 0 && there("/usr/bin/Xvnc") && there("/usr/bin/openbox");
+        return able ? "browser" : "crd";
+}
+
+bool config_desktop_browser(const struct config *config)
+{
+        return strcmp(config_desktop_mode(config), "crd") != 0;
+}
+
+bool config_desktop_crd(const struct config *config)
+{
+        return strcmp(config_desktop_mode(config), "browser") != 0;
+}

@@ -4,7 +4,7 @@
 # "go", so that no VM runs that the host does not know of; the end of this script is the end of the VM.
 #
 # Environment: VM_NAME, ALLOCATOR_URL, LABLINK_CLIENT_TOKEN_FILE, SUBJECT_SOFTWARE, TUTORIAL_REPO_TO_CLONE,
-# STARTUP_ON_ERROR, SUBJECT_SOFTWARE_COMMAND.
+# STARTUP_ON_ERROR, SUBJECT_SOFTWARE_COMMAND, LABLINK_DESKTOP (yes: participants come by their browser).
 
 echo 'lablink-boot: up'
 read -r go || exit 1
@@ -53,6 +53,16 @@ keep_agent() {
         while :; do
                 lablink-client run >>/var/log/lablink-agent.log 2>&1
                 say "the agent ended with status $?: it is started again"
+                sleep 1
+        done
+}
+
+# The desktop too, where it is wanted and its programs are installed.
+keep_desktop() {
+        lablink-desktop check >/dev/null || { say "no desktop: $(lablink-desktop check)"; return; }
+        : >/run/desktop-wanted
+        while :; do
+                lablink-desktop
                 sleep 1
         done
 }
@@ -116,6 +126,7 @@ boot() {
         report 5 metrics "cloud_init_start=$began"
         container_began=$(now)
         make_home
+        [ "$LABLINK_DESKTOP" != yes ] || keep_desktop &
         clone_repository
         if ! run_startup_script; then
                 say "$VM_NAME stays in error"

@@ -94,6 +94,7 @@ char **bubble_environment(const struct provider *p, const struct local_vm *vm)
                 xasprintf("TUTORIAL_REPO_TO_CLONE=%s", c->machine.repository),
                 xasprintf("STARTUP_ON_ERROR=%s", c->startup_script.on_error),
                 xasprintf("SUBJECT_SOFTWARE_COMMAND=%s", c->local.software_command),
+                xasprintf("LABLINK_DESKTOP=%s", config_desktop_browser(c) ? "yes" : "no"),
                 NULL,
         };
         return xmemdup(list, sizeof list);

@@ -21,12 +21,35 @@ static void describe(struct provider *p, bool network, struct buf *lines)
                  "isolation: own user, pid, mount, network, ipc, uts and cgroup namespaces; one kernel for all\n");
         buf_addf(lines, "user ids: %d for each VM, from %lld\n", LOCAL_IDS, (long long)c->uid_base);
         cgroup_describe(p, lines);
+        buf_addf(lines, "desktop: %s\n",
+                 config_desktop_browser(p->config) ? "in the browser, by Xvnc on a unix socket in each VM"
+                                                   : "none in VMs");
         if (!c->outside)
                 buf_adds(lines, "network: the allocator only (local.outside is false)\n");
         else if (network)
                 buf_adds(lines, "network: outside by slirp4netns, not this machine's loopback\n");
         else
                 buf_adds(lines, "network: the allocator only (slirp4netns is not installed)\n");
+}
+
+static bool wants_desktop(const struct config *config)
+{
+        return config_desktop_browser(config) || config->origins[CONFIG_KEY_desktop_mode].source == CONFIG_DEFAULT;
+}
+
+/* What is missing on this machine though the lab works; NULL: nothing. */
+static char *hint_of(struct provider *p, bool network)
+{
+        static const char *const desktop[] = {"Xvnc", "openbox", "xkbcomp"};
+        for (size_t i = 0; wants_desktop(p->config) && i < ARRAY_SIZE(desktop); i++)
+                if (!program_exists(desktop[i]))
+                        return xasprintf("no-desktop: %s is missing, so VMs have no desktop for browsers; install the "
+                                         "packages tigervnc-standalone-server, openbox, tint2, pcmanfm and xterm, then "
+                                         "start the lab again",
+                                         desktop[i]);
+        if (p->config->local.outside && !network)
+                return xstrdup("no-slirp4netns: VMs have no outside network; install the package slirp4netns");
+        return NULL;
 }
 
 int local_check(struct provider *p, char **ret_code, char **ret_hint, char ***ret_detail)
@@ -54,8 +77,5 @@ int local_check(struct provider *p, char **ret_code, char **ret_hint, char ***re
                 strv_free(*ret_detail);
                 *ret_detail = str_split(buf_str(&lines), '\n');
         }
-        bool hint = p->config->local.outside && !network;
-        return answer(ret_code, ret_hint, 0, "ready",
-                      hint ? xstrdup("no-slirp4netns: VMs have no outside network; install the package slirp4netns")
-                           : NULL);
+        return answer(ret_code, ret_hint, 0, "ready", hint_of(p, network));
 }

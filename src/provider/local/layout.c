@@ -100,6 +100,8 @@ static int fill_agent(struct provider *p, int agent, struct error *error)
                 return error_errno(error, -r, "cannot make the agent's directory");
         r = copy_file(p->agent, bin, "lablink-client", error);
         if (r == 0)
+                r = write_script(bin, "lablink-desktop", lablink_desktop_sh, lablink_desktop_sh_len, error);
+        if (r == 0)
                 r = write_script(bin, "lablink-software", lablink_software_sh, lablink_software_sh_len, error);
         if (r == 0)
                 r = write_script(agent, "boot.sh", lablink_boot_sh, lablink_boot_sh_len, error);

@@ -94,6 +94,15 @@ static int make_missing(const char *path, mode_t mode, struct error *error)
         return lstat(path, &st) == 0 ? 0 : dir_make(path, mode, error);
 }
 
+/* Inside, the directory is /run/lablink, which no VM can write: by this link the agent finds its VM's own desktop there. */
+static int link_desktop(struct provider *p, struct error *error)
+{
+        _cleanup_free_ char *path = path_join(p->socket_dir, "rfb");
+        if (symlink("/run/lablink-desktop/rfb", path) < 0 && errno != EEXIST)
+                return error_errno(error, errno, "cannot make %s", path);
+        return 0;
+}
+
 /* The lock, and the directories that everything lies in. */
 static int begin(struct provider *p, int *ret_lock, struct error *error)
 {
@@ -107,6 +116,8 @@ static int begin(struct provider *p, int *ret_lock, struct error *error)
                 r = make_missing(p->vms, 0711, error);
         if (r == 0)
                 r = make_missing(p->socket_dir, 0711, error);
+        if (r == 0)
+                r = link_desktop(p, error);
         if (r == 0)
                 *ret_lock = STEAL_FD(lock);
         return r;
