@@ -126,7 +126,7 @@ boot() {
         report 5 metrics "cloud_init_start=$began"
         container_began=$(now)
         make_home
-        [ "$LABLINK_DESKTOP" != yes ] || keep_desktop &
+        if [ "$LABLINK_DESKTOP" = yes ]; then keep_desktop & fi
         clone_repository
         if ! run_startup_script; then
                 say "$VM_NAME stays in error"

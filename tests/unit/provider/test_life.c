@@ -251,6 +251,7 @@ static void test_limits_hold(void **state)
         strv_free(detail);
         assert_non_null(strstr(buf_str(&all), "user ids: 65536"));
         launch_one(rig);
+        rig_wait(rig, "one", "grep -q 'one runs$' /var/log/lablink-boot.log"); /* a shell that cannot fork ends */
         rig_run(rig, "one", false, "perl -e 'for (1..200) { if (defined(my $p = fork)) { $p or sleep(300), exit } }'",
                 &out);
         _cleanup_free_ char *running = rig_say(rig, "one", true,
