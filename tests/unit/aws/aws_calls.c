@@ -23,8 +23,8 @@ static int instance_type(struct aws *aws, char **words, struct error *error)
         struct aws_instance_type type = {0};
         int r = aws_instance_type_get(aws, words[0], &type, error);
         if (r == 0)
-                printf("nvidia=%d gpus=%d gpu=%s vcpus=%d memory=%lld\n", type.nvidia, type.gpus, str_or(type.gpu, "-"),
-                       type.vcpus, (long long)type.memory_mib);
+                printf("nvidia=%d gpus=%d vcpus=%d memory=%lld gpu=%s\n", type.nvidia, type.gpus, type.vcpus,
+                       (long long)type.memory_mib, str_or(type.gpu, "-"));
         aws_instance_type_clear(&type);
         return r;
 }
