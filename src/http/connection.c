@@ -38,6 +38,13 @@ static struct connection *connection_new(struct listener *listener, struct MHD_C
         return connection;
 }
 
+/* Descriptors that have become WebSockets count for those that libmicrohttpd holds. */
+static enum MHD_Result on_accept(void *cls, const struct sockaddr *address _unused_, socklen_t len _unused_)
+{
+        const struct http_server *server = ((struct listener *)cls)->server;
+        return server_descriptors(server) < server->connections_max ? MHD_YES : MHD_NO;
+}
+
 static void on_connection(void *cls, struct MHD_Connection *mhd, void **context,
                           enum MHD_ConnectionNotificationCode code)
 {
@@ -150,13 +157,13 @@ static void on_log(void *cls _unused_, const char *format, va_list args)
 
 struct MHD_Daemon *daemon_start(struct listener *listener, int fd, unsigned connections_max)
 {
-        return MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request,
-                                listener, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL, MHD_OPTION_LISTEN_SOCKET, fd,
-                                MHD_OPTION_NOTIFY_CONNECTION, on_connection, listener, MHD_OPTION_URI_LOG_CALLBACK,
-                                on_uri, listener, MHD_OPTION_NOTIFY_COMPLETED, on_completed, listener,
-                                MHD_OPTION_CONNECTION_LIMIT, connections_max, MHD_OPTION_CONNECTION_TIMEOUT,
-                                (unsigned)STALL_S_MAX, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL_BYTES,
-                                MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
+        return MHD_start_daemon(
+                MHD_USE_EPOLL | MHD_ALLOW_UPGRADE | MHD_USE_ERROR_LOG, 0, on_accept, listener, on_request, listener,
+                MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_CONNECTION,
+                on_connection, listener, MHD_OPTION_URI_LOG_CALLBACK, on_uri, listener, MHD_OPTION_NOTIFY_COMPLETED,
+                on_completed, listener, MHD_OPTION_CONNECTION_LIMIT, connections_max, MHD_OPTION_CONNECTION_TIMEOUT,
+                (unsigned)STALL_S_MAX, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL_BYTES,
+                MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
 }
 
 /* --- clients that leave before they are answered ------------------------------------------------------------------ */

@@ -74,6 +74,8 @@ struct http_options {
         int64_t deadline_ms;                /* for a request that is not streaming; 0: 60 s */
         bool access_log;
         unsigned connections_max; /* 0: from the file limit */
+        const unsigned
+                *websockets; /* how many descriptors live on as WebSockets; counted with the connections; may be NULL */
 };
 
 struct http_server;
@@ -132,6 +134,22 @@ int reply_error(struct task *t, unsigned status, const char *code, const char *f
 int reply_redirect(struct task *t, const char *location);                                                /* 303 */
 int reply_text(struct task *t, unsigned status, const char *content_type, const char *text, size_t len); /* copies */
 int reply_close(struct task *t); /* cut the connection without an answer */
+
+/* --- a WebSocket --------------------------------------------------------------------------------------------------- */
+
+/* Is this a handshake of RFC 6455? False: replied already, *ret_replied is what the step returns. */
+bool request_websocket(struct task *t, int *ret_replied);
+bool request_offers(struct task *t, const char *protocol); /* in Sec-WebSocket-Protocol */
+
+/* Exactly one of the two is called, later. */
+struct http_upgrade {
+        /* The connection's descriptor, owned by the callee (http/websocket.h), and what came with the handshake. */
+        void (*opened)(void *argument, int fd, const void *early, size_t early_len);
+        void (*lost)(void *argument); /* the client left before it was answered */
+        void *argument;
+};
+/* 101; `protocol` is the chosen subprotocol, or NULL. */
+int reply_websocket(struct task *t, const char *protocol, const struct http_upgrade *upgrade);
 
 /* --- a long answer ------------------------------------------------------------------------------------------------ */
 

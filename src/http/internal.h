@@ -138,6 +138,7 @@ struct request {
         unsigned status;
         size_t bytes;
         struct stream *stream;
+        struct http_upgrade upgrade; /* empty, or it has not been told yet */
 
         int64_t started_ms, deadline_ms, suspended_ms;
         uint8_t phase;
@@ -220,10 +221,16 @@ void stream_free(struct stream *stream);
 void stream_finish(struct request *req, const void *data, size_t len);
 void stream_settle(struct stream *stream);
 
+/* --- upgrade.c ---------------------------------------------------------------------------------------------------- */
+
+void upgrade_lost(struct request *req); /* does nothing when it was told */
+
 /* --- server.c ----------------------------------------------------------------------------------------------------- */
 
 void server_resume(struct request *req); /* at the end of this turn */
 void server_tick_on(struct http_server *server);
+/* Connections and WebSockets. */
+unsigned server_descriptors(const struct http_server *server);
 
 /* --- connection.c ------------------------------------------------------------------------------------------------- */
 

@@ -178,6 +178,7 @@ void request_completed(struct request *req, bool whole)
         list_remove(&req->resume);
         list_remove(&req->link);
         req->mhd_over = true;
+        upgrade_lost(req);
         if (!req->task_over)
                 task_kill(&req->task); /* releases it */
         else

@@ -72,7 +72,7 @@ static bool run_listener(struct listener *listener)
                 listener->wants_run = false;
                 MHD_run(listener->daemon);
                 if (MHD_get_timeout(listener->daemon, &timeout) != MHD_YES || timeout > 0)
-                        return false;
+                        return listener->wants_run; /* an upgrade in this run asked for another */
                 listener->wants_run = true;
                 if (!list_empty(&server->loop->ready))
                         return false;
@@ -355,6 +355,11 @@ struct http_server *http_server_free(struct http_server *server)
         router_deinit(&server->router);
         free(server);
         return NULL;
+}
+
+unsigned server_descriptors(const struct http_server *server)
+{
+        return server->connections + (server->options.websockets ? *server->options.websockets : 0);
 }
 
 unsigned http_server_connections(const struct http_server *server)
