@@ -230,6 +230,14 @@ static int keep_machines(struct db *db, const json_t *machines, struct error *er
         return db_run(db, db_query(&statement, NULL, DB_TEXT(str_or(text, "{}"))), error);
 }
 
+/* A backup of an older schema has none. */
+static const char move_collections[] =
+        // clang-format off
+        "do $$ begin if to_regclass('collections') is not null then"
+        " update collections c set site = o.site, open = open and c.site is not distinct from o.site"
+        "   from (select site from operations where site is not null limit 1) o; end if; end $$";
+// clang-format on
+
 static int move_here(struct db *db, const char *site, struct error *error)
 {
         static const struct db_statement vms = {
@@ -243,7 +251,9 @@ static int move_here(struct db *db, const char *site, struct error *error)
                 .rows = DB_NO_ROWS,
         };
         int r = db_run(db, db_query(&vms, NULL, DB_TEXT(site)), error);
-        return r < 0 ? r : db_run(db, db_query(&operations, NULL, DB_TEXT(site)), error);
+        if (r == 0)
+                r = db_run(db, db_query(&operations, NULL, DB_TEXT(site)), error);
+        return r < 0 ? r : db_exec(db, move_collections, error);
 }
 
 int lab_settle(struct db *db, const json_t *machines, const char *site, struct error *error)

@@ -1,6 +1,6 @@
 /*
- * The statements of operations. "One mutating operation at a time" is a partial unique index; asking for a second one
- * gives the one that runs, and asking with the key of an earlier one gives that one again.
+ * The statements of operations. "One at a time on machines, one on files" are partial unique indexes; asking for a second
+ * one gives the one that runs, and asking with the key of an earlier one gives that one again.
  */
 #include "lab/operation.h"
 
@@ -19,6 +19,13 @@
         ISO(o ".ended_at") " as ended_at, " \
         o ".last_line, '/api/operations/' || " o ".id as url, '/admin/operations/' || " o ".id as page"
 // clang-format on
+
+unsigned operation_lanes(const char *kind)
+{
+        if (strcmp(kind, "collect") == 0 || strcmp(kind, "discard") == 0)
+                return OPERATION_FILES;
+        return strcmp(kind, "destroy") == 0 ? OPERATION_MACHINES | OPERATION_FILES : OPERATION_MACHINES;
+}
 
 static int decode_new(const struct db_row *row, void *receiver, struct error *error _unused_)
 {
@@ -40,10 +47,11 @@ struct db_query operation_create(const char *kind, json_t *arguments_borrowed, c
                 .name = "operation_create",
                 // clang-format off
                 .sql = "with same as (select * from operations where request_key = $3),"
-                       " busy as (select * from operations where mutating and state in ('queued', 'running')),"
+                       " busy as (select * from operations where (mutating and $5 or collecting and $6)"
+                       "   and state in ('queued', 'running') order by id limit 1),"
                        " made as ("
-                       "   insert into operations (kind, arguments, request_key, requested_by)"
-                       "   select $1, $2::jsonb, $3, $4"
+                       "   insert into operations (kind, arguments, request_key, requested_by, mutating, collecting)"
+                       "   select $1, $2::jsonb, $3, $4, $5, $6"
                        "    where not exists (select 1 from same) and not exists (select 1 from busy)"
                        "   returning *)"
                        " select 'started' as outcome, " OPERATION_COLUMNS("m") " from made m"
@@ -56,7 +64,8 @@ struct db_query operation_create(const char *kind, json_t *arguments_borrowed, c
         };
         *arguments_text = json_text(arguments_borrowed);
         return db_query(&statement, ret, DB_TEXT(kind), DB_TEXT(*arguments_text), DB_TEXT(request_key),
-                        DB_TEXT(requested_by));
+                        DB_TEXT(requested_by), DB_BOOL((operation_lanes(kind) & OPERATION_MACHINES) != 0),
+                        DB_BOOL((operation_lanes(kind) & OPERATION_FILES) != 0));
 }
 
 struct db_query operation_of_key(const char *request_key, struct operation_new *ret)
@@ -102,6 +111,20 @@ struct db_query operation_current(struct json_answer *ret)
                 .name = "operation_current",
                 // clang-format off
                 .sql = "select " OPERATION_COLUMNS("o") " from operations o where o.mutating and o.state in ('queued', 'running')",
+                // clang-format on
+                .rows = DB_MAYBE,
+                .decode = answer_object,
+                .idempotent = true,
+        };
+        return db_query_none(&statement, ret);
+}
+
+struct db_query operation_collecting(struct json_answer *ret)
+{
+        static const struct db_statement statement = {
+                .name = "operation_collecting",
+                // clang-format off
+                .sql = "select " OPERATION_COLUMNS("o") " from operations o where o.collecting and o.state in ('queued', 'running')",
                 // clang-format on
                 .rows = DB_MAYBE,
                 .decode = answer_object,
@@ -247,20 +270,20 @@ struct db_query operation_end(int64_t id, int64_t epoch, const char *state, cons
                         DB_TEXT(result));
 }
 
-struct db_query operation_interrupt(const char *hint, int64_t age_ms, struct vm_list *ret)
+struct db_query operation_interrupt(enum operation_lanes lane, const char *hint, int64_t age_ms, struct vm_list *ret)
 {
         static const struct db_statement statement = {
                 .name = "operation_interrupt",
                 // clang-format off
                 .sql = "update operations set state = 'interrupted', ended_at = now(), error = $1"
-                       " where mutating and (state = 'running' or"
+                       " where mutating = $3::boolean and (mutating or collecting) and (state = 'running' or"
                        "       state = 'queued' and created_at < now() - make_interval(secs => $2::float8 / 1000.0))"
                        " returning id, kind",
                 // clang-format on
                 .rows = DB_MANY,
                 .decode = answer_append,
         };
-        return db_query(&statement, ret, DB_TEXT(hint), DB_INT(age_ms));
+        return db_query(&statement, ret, DB_TEXT(hint), DB_INT(age_ms), DB_BOOL(lane == OPERATION_MACHINES));
 }
 
 struct db_query operation_waiting(int64_t age_ms, struct vm_list *ret)

@@ -15,6 +15,12 @@
 #define OPERATION_CHANNEL "lablink_operations"
 /* Key of the advisory lock that the one mutating runner of a database holds ("lablink" and 1). */
 #define OPERATION_LOCK_KEY INT64_C(0x6c61626c696e6b01)
+/* And of the one that works on collected files. */
+#define OPERATION_FILES_LOCK_KEY INT64_C(0x6c61626c696e6b02)
+
+/* What an operation works on; two that share one of these never run at the same time. */
+enum operation_lanes { OPERATION_MACHINES = 1, OPERATION_FILES = 2 };
+unsigned operation_lanes(const char *kind);
 
 enum operation_new_outcome { OPERATION_STARTED, OPERATION_REPEATED, OPERATION_BUSY };
 
@@ -33,6 +39,8 @@ struct db_query operation_get(int64_t id, struct json_answer *ret);
 struct db_query operation_list(int64_t limit, struct vm_list *ret);
 /* The mutating one that is queued or runs; *ret.value stays NULL when there is none. */
 struct db_query operation_current(struct json_answer *ret);
+/* The one that works on files (collecting, or a destroy), the same way. */
+struct db_query operation_collecting(struct json_answer *ret);
 /* Lines after number `after`: [{"line","at","text"}]. */
 struct db_query operation_lines(int64_t id, int64_t after, int64_t limit, struct vm_list *ret);
 /* Asks for cancelling; the row afterwards, or nothing when there is no such operation. */
@@ -57,7 +65,8 @@ struct db_query operation_asked_to_stop(int64_t id, int64_t epoch, struct flag_a
 struct db_query operation_end(int64_t id, int64_t epoch, const char *state, const char *error_text, const char *result,
                               struct flag_answer *ret);
 
-/* Whose runner is gone (the caller holds the advisory lock): running or queued longer than `age_ms` -> interrupted. */
-struct db_query operation_interrupt(const char *hint, int64_t age_ms, struct vm_list *ret);
+/* Whose runner is gone (the caller holds the lock of that lane): running or queued longer than `age_ms` -> interrupted.
+ * OPERATION_FILES means those that work on files alone. */
+struct db_query operation_interrupt(enum operation_lanes lane, const char *hint, int64_t age_ms, struct vm_list *ret);
 /* Queued ones that no runner took yet, older than `age_ms`. */
 struct db_query operation_waiting(int64_t age_ms, struct vm_list *ret);

@@ -32,7 +32,7 @@ int runner_connect(struct runner *runner, struct error *error)
 static int lock_again(struct runner *runner, struct error *error)
 {
         bool held = false;
-        int r = db_lock(runner->db, OPERATION_LOCK_KEY, &held, error);
+        int r = runner_lock_again(runner, &held, error);
         if (r < 0)
                 return r;
         runner->unlocked = !held;
@@ -46,11 +46,11 @@ static int lock_again(struct runner *runner, struct error *error)
 
 static int reconnect(struct runner *runner, int64_t patience_ms, struct error *error)
 {
-        runner->unlocked = runner->lock_fd >= 0;
+        runner->unlocked = runner->lanes != 0;
         int r = db_reopen(runner->db, MAX(MIN(patience_ms, (int64_t)REOPEN_MS), (int64_t)0), error);
         if (r == 0)
                 r = db_exec(runner->db, runner->site_sql, error);
-        return r < 0 || runner->lock_fd < 0 ? r : lock_again(runner, error);
+        return r < 0 || !runner->lanes ? r : lock_again(runner, error);
 }
 
 int runner_db(struct runner *runner, struct db_query query, int64_t patience_ms, struct error *error)

@@ -3,6 +3,7 @@
  * destroy removes; a machine without a row would be one that nobody knows of.
  */
 #include "base/failpoint.h"
+#include "lab/collection.h"
 #include "lab/vm.h"
 #include "runner/runner.h"
 
@@ -32,17 +33,42 @@ static int tell_others(struct runner *runner, struct error *error)
         return r;
 }
 
-int work_destroy(struct runner *runner, json_t **ret_result, struct error *error)
+/* "Collect, then destroy": what cannot be saved stays where it is. */
+static int collect_first(struct runner *runner, const json_t *arguments, struct error *error)
+{
+        json_t *result = NULL;
+        int r = work_collect(runner, arguments, &result, error);
+        size_t failed = json_array_size(json_object_get(result, "failed"));
+        json_decref(result);
+        if (r < 0)
+                return error_wrap(error, "nothing was destroyed");
+        if (failed)
+                return error_set(
+                        error, -EIO,
+                        "nothing was destroyed: %zu VM%s could not be collected. Destroy without collecting to "
+                        "give their files up.",
+                        failed, failed == 1 ? "" : "s");
+        return 0;
+}
+
+int work_destroy(struct runner *runner, const json_t *arguments, json_t **ret_result, struct error *error)
 {
         struct provider_sink sink = runner_sink(runner);
         struct vm_list went = {.array = json_array()};
+        int r = json_is_true(json_object_get(arguments, "collect")) ? collect_first(runner, arguments, error) : 0;
+        if (r < 0) {
+                json_decref(went.array);
+                return r;
+        }
         runner_say(runner, "Destroying all client VMs.");
         failpoint("destroy.before-machines");
-        int r = runner->ops->destroy_all(runner->provider, &sink, error);
+        r = runner->ops->destroy_all(runner->provider, &sink, error);
         failpoint("destroy.before-rows");
         if (r == 0)
                 r = runner_db(runner, vm_retire(NULL, &went), PATIENCE_MS, error);
         failpoint("destroy.rows-gone");
+        if (r == 0)
+                r = runner_db(runner, collection_close_all(), PATIENCE_MS, error);
         if (r == 0) {
                 tell_rows(runner, went.array);
                 runner_say(runner, "All client VMs are gone.");

@@ -39,6 +39,9 @@ static int parse(struct arguments *args, int *argc, char **argv, struct error *e
                 {0}};
         static const struct verb verbs[] = {
                 {"operation", "ID", "Does the work of one operation.", NULL},
+                {"archive", "COLLECTION LIST FROM [follow] [names]",
+                 "Writes the ZIP of a collection to standard output, behind a line that says how long it is.", NULL},
+                {"aws", NULL, "Tries the AWS credentials in force and notes whose they are.", NULL},
                 {"reconcile", NULL, "Compares machines with rows once and mends what differs.", NULL},
                 {"check", NULL, "Says whether the provider can work on this machine, as JSON.", NULL},
                 {"vm exec", "NAME -- COMMAND...", "Runs a command in a VM.", NULL},
@@ -57,6 +60,21 @@ static int parse(struct arguments *args, int *argc, char **argv, struct error *e
         return usage_parse(&usage, options, false, argc, argv, error);
 }
 
+/* What an administrator has set, see allocator/keys.h. */
+static void take_aws(struct runner *runner, const json_t *aws)
+{
+        const struct aws_credentials given = {
+                .access_key_id = (char *)json_get_string(aws, "access_key_id"),
+                .secret_access_key = (char *)json_get_string(aws, "secret_access_key"),
+                .session_token = (char *)json_get_string(aws, "session_token"),
+                .source = AWS_GIVEN};
+        if (given.access_key_id && given.secret_access_key)
+                aws_credentials_copy(&given, &runner->aws);
+        runner->aws_region = xstrdup(json_get_string(aws, "region"));
+        runner->aws_change = xstrdup(json_get_string(aws, "change"));
+        runner->aws_holder = xstrdup(json_get_string(aws, "holder"));
+}
+
 static int load_handover(struct runner *runner, const char *fd_text, struct error *error)
 {
         int64_t fd;
@@ -72,7 +90,9 @@ static int load_handover(struct runner *runner, const char *fd_text, struct erro
         if (!handover)
                 return error_wrap(error, "the configuration handed over");
         runner->conninfo = xstrdup(str_or(json_get_string(handover, "conninfo"), ""));
-        runner->site_sql = site_sql(str_or(json_get_string(handover, "site"), ""));
+        runner->site = xstrdup(str_or(json_get_string(handover, "site"), ""));
+        runner->site_sql = site_sql(runner->site);
+        take_aws(runner, json_object_get(handover, "aws"));
         return config_from_json(json_object_get(handover, "config"), &runner->config, error);
 }
 
@@ -96,13 +116,31 @@ static int choose_provider(struct runner *runner, struct error *error)
         return runner->ops ? 0 : error_set(error, -ENOTSUP, "this build has no provider called %s", kind);
 }
 
+static bool read_archive(int argc, char **argv, struct archive_order *ret)
+{
+        if (argc < 5 || argc > 7 || !str_eq(argv[1], "archive") ||
+            parse_int(argv[2], 1, INT64_MAX, &ret->collection) < 0 ||
+            parse_int(argv[3], 1, INT64_MAX, &ret->list) < 0 || parse_int(argv[4], 0, INT64_MAX, &ret->from) < 0)
+                return false;
+        for (int i = 5; i < argc; i++) {
+                ret->follow |= str_eq(argv[i], "follow");
+                ret->names |= str_eq(argv[i], "names");
+        }
+        return true;
+}
+
 static int dispatch(struct runner *runner, const struct arguments *args, int argc, char **argv)
 {
         const char *verb = argc > 1 ? argv[1] : "";
         int64_t id;
+        struct archive_order order = {0};
         bool handed = args->handover != NULL;
         if (handed && argc == 3 && str_eq(verb, "operation") && parse_int(argv[2], 1, INT64_MAX, &id) == 0)
                 return run_operation(runner, id);
+        if (handed && read_archive(argc, argv, &order))
+                return run_archive(runner, &order);
+        if (handed && argc == 2 && str_eq(verb, "aws"))
+                return run_aws_check(runner);
         if (handed && argc == 2 && str_eq(verb, "reconcile"))
                 return run_reconcile(runner);
         if (argc == 2 && str_eq(verb, "check"))
@@ -112,7 +150,7 @@ static int dispatch(struct runner *runner, const struct arguments *args, int arg
         if (argc == 4 && str_eq(verb, "vm") && str_eq(argv[2], "shell"))
                 return run_exec(runner, argv[3], args->as_root, NULL);
         fprintf(stderr,
-                "lablink-runner: say what to do: operation, reconcile (both with --handover), check, vm exec or vm shell; "
+                "lablink-runner: say what to do: operation, archive, reconcile (with --handover), check, vm exec or vm shell; "
                 "--help tells more\n");
         return EXIT_USAGE;
 }
@@ -128,13 +166,18 @@ static void runner_deinit(struct runner *runner)
         free(runner->state_dir);
         free(runner->conninfo);
         free(runner->site_sql);
+        free(runner->site);
+        aws_credentials_clear(&runner->aws);
+        free(runner->aws_region);
+        free(runner->aws_change);
+        free(runner->aws_holder);
 }
 
 int main(int argc, char **argv)
 {
         _cleanup_error_ struct error error = ERROR_NULL;
         struct arguments args = {0};
-        struct runner runner = {.lock_fd = -1, .lines = json_array()};
+        struct runner runner = {.lock_fd = -1, .files_lock_fd = -1, .lines = json_array()};
         log_setup("runner", LOG_LEVEL_INFO);
         signal(SIGPIPE, SIG_IGN);
         token_init();

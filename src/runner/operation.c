@@ -47,7 +47,11 @@ static int work(struct runner *runner, const struct operation_taken *taken, json
         if (str_eq(taken->kind, "launch"))
                 return work_launch(runner, taken->arguments, ret_result, error);
         if (str_eq(taken->kind, "destroy"))
-                return work_destroy(runner, ret_result, error);
+                return work_destroy(runner, taken->arguments, ret_result, error);
+        if (str_eq(taken->kind, "collect"))
+                return work_collect(runner, taken->arguments, ret_result, error);
+        if (str_eq(taken->kind, "discard"))
+                return work_discard(runner, taken->arguments, ret_result, error);
         return error_set(error, -ENOTSUP, "this program knows no operation called %s", taken->kind);
 }
 
@@ -80,12 +84,26 @@ static void fail_untouched(struct runner *runner, int64_t id, int code, struct e
         operation_taken_clear(&taken);
 }
 
+/* What it will work on; one that is not there any more works on nothing. */
+static int find_lanes(struct runner *runner, int64_t id, unsigned *ret, struct error *error)
+{
+        struct json_answer row = {0};
+        int r = runner_db(runner, operation_get(id, &row), PATIENCE_MS, error);
+        const char *kind = json_get_string(row.value, "kind");
+        *ret = kind ? operation_lanes(kind) : 0;
+        json_decref(row.value);
+        return r;
+}
+
 int run_operation(struct runner *runner, int64_t id)
 {
         _cleanup_error_ struct error error = ERROR_NULL;
+        unsigned lanes = 0;
         int r = runner_connect(runner, &error);
+        if (r == 0)
+                r = find_lanes(runner, id, &lanes, &error);
         if (r == 0) {
-                r = runner_lock(runner, LOCK_WAIT_MS, &error);
+                r = runner_lock(runner, lanes, LOCK_WAIT_MS, &error);
                 if (r < 0 && r != -EWOULDBLOCK && r != -ENOTCONN && r != -ETIMEDOUT)
                         fail_untouched(runner, id, r, &error);
         }

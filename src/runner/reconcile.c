@@ -237,7 +237,7 @@ static int mend(struct runner *runner, const struct differences *d, struct error
 
 /* --- once ------------------------------------------------------------------------------------------------------------ */
 
-static int end_abandoned(struct runner *runner, struct error *error)
+static int end_abandoned(struct runner *runner, enum operation_lanes lane, struct error *error)
 {
         struct vm_list ended = {.array = json_array()};
         size_t index;
@@ -245,6 +245,7 @@ static int end_abandoned(struct runner *runner, struct error *error)
         int r = runner_db(
                 runner,
                 operation_interrupt(
+                        lane,
                         "Its runner ended before its work was done. What was made stays; start it again for the rest.",
                         QUEUED_FOR_EVER_MS, &ended),
                 PATIENCE_MS, error);
@@ -256,10 +257,24 @@ static int end_abandoned(struct runner *runner, struct error *error)
         return r;
 }
 
+/* A collection goes on beside us: only when nobody holds its locks is its runner gone. */
+static int end_abandoned_collection(struct runner *runner, struct error *error)
+{
+        _cleanup_error_ struct error why = ERROR_NULL;
+        int r = runner_lock(runner, OPERATION_FILES, 0, &why);
+        if (r < 0)
+                return r == -EWOULDBLOCK ? 0 : error_move(error, &why);
+        r = end_abandoned(runner, OPERATION_FILES, error);
+        runner_unlock_lane(runner, OPERATION_FILES);
+        return r;
+}
+
 static int reconcile(struct runner *runner, struct error *error)
 {
         _cleanup_(differences_clear) struct differences d = {0};
-        int r = end_abandoned(runner, error);
+        int r = end_abandoned(runner, OPERATION_MACHINES, error);
+        if (r == 0)
+                r = end_abandoned_collection(runner, error);
         if (r == 0)
                 r = runner->ops->open(runner->config, &runner->provider, error);
         if (r == 0)
@@ -276,7 +291,7 @@ int run_reconcile(struct runner *runner)
         _cleanup_error_ struct error error = ERROR_NULL;
         int r = runner_connect(runner, &error);
         if (r == 0)
-                r = runner_lock(runner, 0, &error);
+                r = runner_lock(runner, OPERATION_MACHINES, 0, &error);
         if (r == 0)
                 r = reconcile(runner, &error);
         if (r == -EWOULDBLOCK) /* a runner works: it, or the next look, sees what this one would have seen */

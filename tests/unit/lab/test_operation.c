@@ -236,10 +236,10 @@ static void whose_runner_is_gone(void **state _unused_)
 {
         struct vm_list ended = {.array = json_array()};
         int64_t id = create("launch", NULL, OPERATION_STARTED);
-        lab_run(&lab, operation_interrupt("hint", 600000, &ended));
+        lab_run(&lab, operation_interrupt(OPERATION_MACHINES, "hint", 600000, &ended));
         assert_int_equal(json_array_size(ended.array), 0); /* queued a moment ago: its runner is on its way */
         int64_t epoch = take(id);
-        lab_run(&lab, operation_interrupt("start it again", 600000, &ended));
+        lab_run(&lab, operation_interrupt(OPERATION_MACHINES, "start it again", 600000, &ended));
         assert_int_equal(json_array_size(ended.array), 1);
         assert_string_equal(json_get_string(json_array_get(ended.array, 0), "kind"), "launch");
         expect_state(id, "interrupted");
@@ -250,7 +250,7 @@ static void whose_runner_is_gone(void **state _unused_)
         lab_exec(&lab, "update operations set created_at = now() - interval '1 hour' where id = %lld",
                  (long long)second);
         json_array_clear(ended.array);
-        lab_run(&lab, operation_interrupt("hint", 600000, &ended));
+        lab_run(&lab, operation_interrupt(OPERATION_MACHINES, "hint", 600000, &ended));
         assert_int_equal(json_array_size(ended.array), 1);
         expect_state(second, "interrupted");
         json_decref(ended.array);

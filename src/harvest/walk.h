@@ -1,0 +1,38 @@
+/*
+ * Looking for files in a directory of this machine that somebody hostile owns, while they may be changing it. Each step
+ * down is one openat2() that cannot leave the directory it stands in, follow a link, or cross into another file system.
+ */
+#pragma once
+
+#include "harvest/select.h"
+
+struct found {
+        char *path; /* below the root; owned */
+        int64_t size, mtime_ns;
+        unsigned mode;
+};
+
+struct finds {
+        struct found *list;
+        size_t n, room;
+        int64_t bytes;
+        size_t unsafe; /* names that were left out */
+        bool cut;      /* there are more than files_max */
+};
+void finds_clear(struct finds *finds);
+void finds_add(struct finds *finds, struct found *found); /* takes it over */
+void finds_sort(struct finds *finds);
+
+struct walk {
+        const struct selection *selection;
+        size_t files_max, entries_max;
+        bool (*stop)(void *userdata); /* asked now and then; may be NULL */
+        void *userdata;
+};
+
+/* Regular files below the directory `root`, sorted by path. */
+int walk_find(int root, const struct walk *walk, struct finds *ret, struct error *error);
+/* Opens a regular file of that path below the directory `root`; nothing on the way may be a link. Never blocks. */
+int walk_open(int root, const char *path, int *ret_fd);
+/* The root of the search: `root` (a path that can be trusted, its content not), or a directory below it. */
+int walk_root(const char *root, const char *below, int *ret_fd, struct error *error);

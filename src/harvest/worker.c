@@ -1,0 +1,231 @@
+/* The child that collects one VM: what all transports share (worker.h). */
+#include "harvest/worker.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+
+#include "base/clock.h"
+#include "base/failpoint.h"
+#include "base/file.h"
+#include "base/text.h"
+
+#define BLOCK_BYTES (256 << 10)
+#define DISK_RESERVE ((int64_t)512 << 20) /* is left free for the lab itself */
+
+/* --- telling ------------------------------------------------------------------------------------------------------- */
+
+static void tell(struct worker *worker, json_t *line)
+{
+        _cleanup_free_ char *text = json_text(line);
+        json_decref(line);
+        size_t len = strlen(text);
+        text[len] = '\n'; /* in the place of its NUL */
+        if (fd_write_all(worker->out, text, len + 1) < 0)
+                _exit(1); /* the parent has gone */
+}
+
+static json_t *text_json(const char *text)
+{
+        _cleanup_buf_ struct buf clean = BUF_NULL;
+        utf8_scrub(text, strlen(text), &clean);
+        return json_string(buf_str(&clean));
+}
+
+void worker_step(struct worker *worker, const char *step)
+{
+        tell(worker, json_pack("{s:s}", "step", step));
+}
+
+void worker_found(struct worker *worker, const struct finds *finds)
+{
+        tell(worker, json_pack("{s:I, s:I}", "found", (json_int_t)finds->n, "bytes", (json_int_t)finds->bytes));
+}
+
+void worker_alive(struct worker *worker)
+{
+        tell(worker, json_object());
+}
+
+void worker_say(struct worker *worker, const char *format, ...)
+{
+        va_list args;
+        va_start(args, format);
+        _cleanup_free_ char *text = xvasprintf(format, args);
+        va_end(args);
+        tell(worker, json_pack("{s:o}", "say", text_json(text)));
+}
+
+void worker_would(struct worker *worker, const struct found *found)
+{
+        tell(worker, json_pack("{s:I}", "would", (json_int_t)found->size));
+}
+
+static void put_path(json_t *json, const char *path)
+{
+        if (utf8_valid(path, strlen(path))) {
+                json_object_set_new(json, "path", json_string(path));
+                return;
+        }
+        _cleanup_free_ char *text = path_base64(path);
+        json_object_set_new(json, "path_base64", json_string(text));
+}
+
+void worker_skip(struct worker *worker, const struct found *found, const char *reason)
+{
+        json_t *skip = json_pack("{s:I, s:o}", "size", (json_int_t)found->size, "reason", text_json(reason));
+        put_path(skip, found->path);
+        tell(worker, json_pack("{s:o}", "skip", skip));
+}
+
+static void tell_file(struct worker *worker, const struct entry *entry, bool fresh)
+{
+        worker->files++;
+        tell(worker, json_pack("{s:o, s:b}", "file", entry_json(entry), "fresh", fresh));
+}
+
+/* --- judging ------------------------------------------------------------------------------------------------------- */
+
+static bool disk_has_room(const struct store *store, int64_t bytes)
+{
+        struct statvfs disk;
+        if (fstatvfs(store->objects, &disk) < 0)
+                return true;
+        return (int64_t)disk.f_bavail * (int64_t)disk.f_frsize > bytes + DISK_RESERVE;
+}
+
+static const char *refusal(struct worker *worker, const struct found *found)
+{
+        const struct harvest_limits *limits = &worker->harvest->limits;
+        if (worker->files >= limits->vm_files)
+                return "over the limit of files of one VM (harvest.files_max)";
+        if (found->size > limits->vm_bytes - worker->taken)
+                return "over the limit of one VM (harvest.vm_limit)";
+        if (found->size > limits->all_bytes - atomic_load(&worker->shared->bytes))
+                return "over the limit of all VMs together (harvest.limit)";
+        if (worker->harvest->store && !disk_has_room(worker->harvest->store, found->size))
+                return "the allocator's disk is full";
+        return NULL;
+}
+
+enum verdict worker_judge(struct worker *worker, const struct found *found)
+{
+        const struct entry *had = entries_find(&worker->seat->had, found->path);
+        if (had && had->size == found->size && had->mtime_ns == found->mtime_ns) {
+                struct entry same = *had;
+                same.mode = found->mode;
+                worker->taken += same.size;
+                tell_file(worker, &same, false);
+                return FILE_KNOWN;
+        }
+        const char *why = refusal(worker, found);
+        if (!why)
+                return FILE_WANTED;
+        worker_skip(worker, found, why);
+        return FILE_REFUSED;
+}
+
+/* --- taking -------------------------------------------------------------------------------------------------------- */
+
+static int copy(struct worker *worker, int fd, int64_t limit, struct incoming *to, int *ret_theirs)
+{
+        static char block[BLOCK_BYTES];
+        int64_t told = clock_ms();
+        while (to->size < limit) {
+                ssize_t n = read(fd, block, (size_t)MIN((int64_t)sizeof block, limit - to->size));
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n <= 0) {
+                        *ret_theirs = n < 0 ? -errno : 0;
+                        return 0;
+                }
+                int r = incoming_write(to, block, (size_t)n);
+                if (r < 0)
+                        return r;
+                if (clock_ms() - told >= 500) {
+                        told = clock_ms();
+                        worker_alive(worker);
+                }
+        }
+        return 0;
+}
+
+/* The bytes are taken from what is free before they are written, so that many at once never exceed it. */
+static bool reserve(struct worker *worker, int64_t bytes)
+{
+        int64_t all = worker->harvest->limits.all_bytes;
+        if (atomic_fetch_add(&worker->shared->bytes, bytes) + bytes <= all)
+                return true;
+        atomic_fetch_sub(&worker->shared->bytes, bytes);
+        return false;
+}
+
+static int copy_into(struct worker *worker, const struct found *found, int fd, struct incoming *incoming,
+                     struct error *error)
+{
+        struct entry entry = {.path = found->path, .mtime_ns = found->mtime_ns, .mode = found->mode};
+        int theirs = 0;
+        int r = incoming_open(worker->harvest->store, incoming);
+        if (r == 0)
+                r = copy(worker, fd, found->size, incoming, &theirs);
+        entry.size = incoming->size;
+        failpoint("collect.file-copied");
+        if (r == 0 && theirs == 0)
+                r = incoming_keep(worker->harvest->store, incoming, entry.hash);
+        if (r < 0)
+                return error_errno(error, -r, "cannot keep the files");
+        if (theirs < 0) {
+                worker_skip(worker, found, strerror(-theirs));
+                return 0;
+        }
+        atomic_fetch_sub(&worker->shared->bytes, found->size - entry.size); /* it was shorter than promised */
+        worker->taken += entry.size;
+        entry.at = clock_now();
+        tell_file(worker, &entry, true);
+        failpoint("collect.file-told");
+        return 0;
+}
+
+int worker_take(struct worker *worker, const struct found *found, int fd, struct error *error)
+{
+        struct incoming incoming = {.fd = -1};
+        if (!reserve(worker, found->size)) {
+                worker_skip(worker, found, "over the limit of all VMs together (harvest.limit)");
+                return 0;
+        }
+        int64_t before = worker->taken;
+        int r = copy_into(worker, found, fd, &incoming, error);
+        if (r < 0 || (worker->taken == before && incoming.name[0]))
+                atomic_fetch_sub(&worker->shared->bytes, found->size);
+        incoming_drop(worker->harvest->store, &incoming);
+        return r;
+}
+
+/* --- the child ----------------------------------------------------------------------------------------------------- */
+
+/* Every descriptor of the parent but what the child uses: it holds the runner's connection. */
+static void settle(struct worker *worker)
+{
+        struct rlimit core = {0};
+        setrlimit(RLIMIT_CORE, &core);
+        signal(SIGPIPE, SIG_IGN);
+        fcntl(worker->out, F_SETFD, FD_CLOEXEC);
+}
+
+int worker_main(struct worker *worker)
+{
+        _cleanup_error_ struct error error = ERROR_NULL;
+        settle(worker);
+        int r = worker->seat->reach.kind == REACH_DIRECTORY ? fetch_directory(worker, &error)
+                                                            : fetch_ssh(worker, &error);
+        if (r < 0)
+                tell(worker, json_pack("{s:o}", "failed", text_json(error_text(&error))));
+        else
+                tell(worker, json_pack("{s:b}", "done", 1));
+        return r < 0 ? 1 : 0;
+}

@@ -1,0 +1,49 @@
+/*
+ * The child that collects one VM. It tells its parent by lines on a pipe: one JSON object a line,
+ *
+ *   {"step": "find"}  {"found": n, "bytes": n}  {"file": {...}, "fresh": true}  {"skip": {...}}  {"say": "..."}
+ *   {"failed": "..."}  {"done": true}
+ *
+ * and shares with it and the others how many bytes are still free.
+ */
+#pragma once
+
+#include <stdatomic.h>
+
+#include "harvest/harvest.h"
+#include "harvest/walk.h"
+
+struct shared {                /* of all workers, in memory that they share */
+        _Atomic int64_t bytes; /* new ones, of all VMs */
+};
+
+struct worker {
+        const struct harvest *harvest;
+        struct harvest_seat *seat;
+        struct shared *shared;
+        int out;
+        int64_t taken, files; /* of this VM: bytes and files, kept ones too */
+};
+
+/* In the child. Exit status. */
+int worker_main(struct worker *worker);
+
+/* Telling. */
+void worker_step(struct worker *worker, const char *step);
+void worker_found(struct worker *worker, const struct finds *finds);
+void worker_alive(struct worker *worker); /* a byte moved */
+void worker_say(struct worker *worker, const char *format, ...) _printf_(2, 3);
+void worker_would(struct worker *worker, const struct found *found); /* one that a look has found to be new */
+void worker_skip(struct worker *worker, const struct found *found, const char *reason);
+
+/* What is to be done with a file that was found. */
+enum verdict { FILE_KNOWN, FILE_WANTED, FILE_REFUSED };
+/* FILE_KNOWN: it has been told as unchanged. FILE_REFUSED: it has been told as left out. */
+enum verdict worker_judge(struct worker *worker, const struct found *found);
+/* Copies an open file into the store and tells it. `limit`: bytes that were promised; more is not read. A failure of the
+ * file's own (it changed, it cannot be read) is told and is 0; a failure of ours (a full disk) is negative. */
+int worker_take(struct worker *worker, const struct found *found, int fd, struct error *error);
+
+/* --- the transports: 0 or a negative errno with the reason for people ---------------------------------------------- */
+int fetch_directory(struct worker *worker, struct error *error);
+int fetch_ssh(struct worker *worker, struct error *error);

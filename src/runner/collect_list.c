@@ -1,0 +1,200 @@
+/*
+ * The list of a collection while it is made (harvest/store.h). Each round writes its own from the start; what earlier
+ * rounds brought and this one did not meet again (a VM that is down, a file that was deleted meanwhile) is carried over
+ * at its end, so that nothing that has arrived is ever lost.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/text.h"
+#include "runner/collect.h"
+
+/* --- reading ------------------------------------------------------------------------------------------------------- */
+
+struct earlier {
+        struct collecting *c;
+        struct entries *all; /* one a row */
+};
+
+static struct seat_row *row_of(struct collecting *c, const char *folder, size_t *ret)
+{
+        for (size_t i = 0; folder && i < c->n_rows; i++)
+                if (str_eq(c->rows[i].folder, folder)) {
+                        *ret = i;
+                        return &c->rows[i];
+                }
+        return NULL;
+}
+
+static int take_line(void *userdata, json_t *line, struct error *error _unused_)
+{
+        struct earlier *earlier = userdata;
+        struct entry entry = {0};
+        size_t index;
+        if (json_object_get(line, "file") && row_of(earlier->c, json_get_string(line, "seat"), &index) &&
+            entry_read(json_object_get(line, "file"), &entry) == 0)
+                entries_add(&earlier->all[index], &entry);
+        return 0;
+}
+
+static int compare_age(const void *a, const void *b)
+{
+        const struct entry *x = a, *y = b;
+        int order = strcmp(x->path, y->path);
+        return order ? order : (x->at > y->at) - (x->at < y->at);
+}
+
+/* The latest of each path. */
+static void keep_latest(struct entries *all, struct entries *had)
+{
+        if (all->n)
+                qsort(all->list, all->n, sizeof *all->list, compare_age);
+        for (size_t i = 0; i < all->n; i++)
+                if (i + 1 == all->n || !str_eq(all->list[i].path, all->list[i + 1].path))
+                        entries_add(had, &all->list[i]);
+        had->sorted = true;
+}
+
+int collected_before(struct collecting *c, struct error *error)
+{
+        struct earlier earlier = {.c = c, .all = xcalloc(c->n_rows + 1, sizeof *earlier.all)};
+        struct list_reader reader = {.take = take_line, .userdata = &earlier};
+        DIR *dir = opendir(c->store.directory);
+        int r = dir ? 0 : error_errno(error, errno, "cannot read %s", c->store.directory);
+        for (struct dirent *one; r == 0 && (one = readdir(dir));) {
+                _cleanup_free_ char *path = path_join(c->store.directory, one->d_name);
+                _cleanup_error_ struct error why = ERROR_NULL;
+                if (!str_starts(one->d_name, "index-"))
+                        continue;
+                r = list_read(path, &reader, &why);
+                if (r == -EBADMSG) { /* half a line of a crash: what stands before it counts */
+                        runner_say(c->runner, "a list of an earlier round is damaged: what it lacks is brought again");
+                        r = 0;
+                }
+                if (r < 0)
+                        error_move(error, &why);
+        }
+        if (dir)
+                closedir(dir);
+        for (size_t i = 0; i < c->n_rows; i++) {
+                if (r == 0)
+                        keep_latest(&earlier.all[i], &c->rows[i].had);
+                entries_clear(&earlier.all[i]);
+        }
+        free(earlier.all);
+        return r;
+}
+
+/* --- writing ------------------------------------------------------------------------------------------------------- */
+
+static void put(struct collecting *c, json_t *line)
+{
+        _cleanup_free_ char *text = json_text(line);
+        json_decref(line);
+        if (fputs(text, c->list) == EOF || fputc('\n', c->list) == EOF)
+                c->list_error = errno ? -errno : -EIO;
+}
+
+int list_begin(struct collecting *c, struct error *error)
+{
+        _cleanup_free_ char *path = store_list_path(&c->store, c->runner->operation);
+        int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+        c->list = fd < 0 ? NULL : fdopen(fd, "w");
+        if (!c->list)
+                return error_errno(error, errno, "cannot write %s", path);
+        for (size_t i = 0; i < c->n_rows; i++)
+                put(c, json_pack("{s:s, s:s, s:s?}", "folder", c->rows[i].folder, "hostname", c->rows[i].hostname,
+                                 "email", c->rows[i].email));
+        list_flush(c);
+        return c->list_error < 0 ? error_errno(error, -c->list_error, "cannot write %s", path) : 0;
+}
+
+void list_file(struct collecting *c, const char *folder, const struct entry *entry)
+{
+        c->files++;
+        c->bytes += entry->size;
+        put(c, json_pack("{s:o, s:s}", "file", entry_json(entry), "seat", folder));
+}
+
+void list_skip(struct collecting *c, const char *folder, const json_t *skip)
+{
+        put(c, json_pack("{s:O, s:s}", "skip", skip, "seat", folder));
+}
+
+void list_failed(struct collecting *c, const char *folder, const char *reason)
+{
+        put(c, json_pack("{s:s, s:s}", "failed", reason, "seat", folder));
+}
+
+void list_flush(struct collecting *c)
+{
+        if (c->list && fflush(c->list) != 0)
+                c->list_error = -errno;
+}
+
+static void carry_over(struct collecting *c, struct seat_row *row)
+{
+        struct entries *had = row->asked ? &c->harvest.seats[row->index].had : &row->had;
+        struct entries *now = row->asked ? &c->now[row->index] : NULL;
+        for (size_t i = 0; i < had->n; i++)
+                if (!now || !entries_find(now, had->list[i].path))
+                        list_file(c, row->folder, &had->list[i]);
+}
+
+int list_end(struct collecting *c, struct error *error)
+{
+        for (size_t i = 0; i < c->n_rows; i++)
+                carry_over(c, &c->rows[i]);
+        list_flush(c);
+        syncfs(c->store.top);
+        double now = clock_now();
+        put(c, json_pack("{s:b, s:f, s:{s:I, s:f, s:f, s:I, s:I}}", "end", 1, "at", now, "about", "collection",
+                         (json_int_t)c->id, "started", c->started, "ended", now, "files_count", (json_int_t)c->files,
+                         "bytes", (json_int_t)c->bytes));
+        list_flush(c);
+        if (c->list_error == 0 && fsync(fileno(c->list)) < 0)
+                c->list_error = -errno;
+        fclose(STEAL(c->list));
+        return c->list_error < 0 ? error_errno(error, -c->list_error, "cannot write the list of the collection") : 0;
+}
+
+static void keep_hash(struct entries *kept, const struct entry *entry)
+{
+        struct entry copy = {0};
+        memcpy(copy.hash, entry->hash, sizeof copy.hash);
+        entries_add(kept, &copy);
+}
+
+static void keep_row(struct collecting *c, struct seat_row *row, struct entries *kept)
+{
+        struct entries *had = row->asked ? &c->harvest.seats[row->index].had : &row->had;
+        struct entries *now = row->asked ? &c->now[row->index] : NULL;
+        for (size_t i = 0; i < had->n; i++)
+                if (!now || !entries_find(now, had->list[i].path))
+                        keep_hash(kept, &had->list[i]);
+        for (size_t i = 0; now && i < now->n; i++)
+                keep_hash(kept, &now->list[i]);
+}
+
+void lists_tidy(struct collecting *c, int64_t list)
+{
+        struct entries kept = {0};
+        DIR *dir = opendir(c->store.directory);
+        for (struct dirent *one; dir && (one = readdir(dir));) {
+                int64_t number;
+                if (str_starts(one->d_name, "index-") && (parse_int(one->d_name + 6, 1, INT64_MAX, &number) < 0 ||
+                                                          (number != list && number != c->runner->operation)))
+                        unlinkat(dirfd(dir), one->d_name, 0);
+        }
+        if (dir)
+                closedir(dir);
+        for (size_t i = 0; i < c->n_rows; i++)
+                keep_row(c, &c->rows[i], &kept);
+        store_sweep(&c->store, &kept);
+        entries_clear(&kept);
+}
