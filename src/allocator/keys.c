@@ -1,0 +1,95 @@
+/* Kept apart from the loop: what happens to credentials is told on this page. */
+#include "allocator/keys.h"
+
+#include <sodium.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "allocator/supervisor.h"
+#include "base/log.h"
+#include "base/text.h"
+
+void keys_init(struct keys *keys)
+{
+        token_random(keys->holder);
+}
+
+void keys_deinit(struct keys *keys)
+{
+        aws_credentials_clear(&keys->current);
+        aws_credentials_clear(&keys->pending);
+}
+
+/* The texts of a message are taken for texts only up to their arrays' ends. */
+static char *field(const char *text, size_t size)
+{
+        return xstrndup(text, strnlen(text, size - 1));
+}
+
+static bool take(const struct aws_order *order, struct aws_credentials *ret)
+{
+        _cleanup_error_ struct error error = ERROR_NULL;
+        struct aws_credentials taken = {
+                .access_key_id = field(order->access_key_id, sizeof order->access_key_id),
+                .secret_access_key = field(order->secret_access_key, sizeof order->secret_access_key),
+                .source = AWS_GIVEN};
+        if (order->session_token[0])
+                taken.session_token = field(order->session_token, sizeof order->session_token);
+        bool good = aws_credentials_check(&taken, &error) == 0;
+        if (good)
+                aws_credentials_copy(&taken, ret);
+        else
+                log_warning("AWS credentials from the web process: %s", error_text(&error));
+        aws_credentials_clear(&taken);
+        return good;
+}
+
+void keys_order(struct supervisor *s, struct aws_order *order)
+{
+        bool set = order->word == MESSAGE_AWS_SET;
+        aws_credentials_clear(&s->keys.current);
+        aws_credentials_clear(&s->keys.pending);
+        memcpy(s->keys.change, order->change, TOKEN_LENGTH);
+        s->keys.change[TOKEN_LENGTH] = '\0';
+        bool good = !set || take(order, &s->keys.pending);
+        sodium_memzero(order, sizeof *order);
+        if (good) {
+                log_info(set ? "AWS credentials were set: trying them"
+                             : "the AWS credentials that were set are forgotten");
+                spawn_runner(s, RUNNER_AWS);
+        }
+}
+
+/* A lab on this machine alone asks AWS nothing. */
+void keys_check(struct supervisor *s)
+{
+        if (s->keys.current.access_key_id || s->keys.change[0] || getenv("AWS_ACCESS_KEY_ID") ||
+            !str_eq(s->config->provider.kind, "local"))
+                spawn_runner(s, RUNNER_AWS);
+}
+
+void keys_checked(struct supervisor *s, int status)
+{
+        bool good = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+        bool newest = str_eq(s->keys.checking, s->keys.change);
+        if (newest && s->keys.pending.access_key_id) {
+                if (good)
+                        aws_credentials_copy(&s->keys.pending, &s->keys.current);
+                else
+                        log_warning("the AWS credentials that were set are not good: forgotten");
+                aws_credentials_clear(&s->keys.pending);
+        }
+        if (s->keys.check_again) {
+                s->keys.check_again = false;
+                spawn_runner(s, RUNNER_AWS);
+        }
+}
+
+json_t *keys_json(const struct supervisor *s, bool pending)
+{
+        const struct aws_credentials *keys = pending && s->keys.pending.access_key_id ? &s->keys.pending
+                                                                                      : &s->keys.current;
+        return json_pack("{s:s, s:s, s:s, s:s?, s:s?, s:s?}", "change", s->keys.change, "holder", s->keys.holder,
+                         "region", s->config->app.region, "access_key_id", keys->access_key_id, "secret_access_key",
+                         keys->secret_access_key, "session_token", keys->session_token);
+}

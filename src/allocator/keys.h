@@ -1,0 +1,34 @@
+/*
+ * The AWS credentials that an administrator has set. They live in the supervisor's memory and nowhere else: a new
+ * supervisor has none, and the page says so. New ones are first tried by a runner; they are in force once it found them
+ * good, and forgotten when it did not.
+ */
+#pragma once
+
+#include "base/json.h"
+#include "lab/aws_order.h"
+
+struct supervisor;
+
+struct keys {
+        char holder[TOKEN_LENGTH + 1]; /* of this supervisor's life */
+        struct aws_credentials current, pending;
+        char change[TOKEN_LENGTH + 1];   /* the newest; "": none yet */
+        char checking[TOKEN_LENGTH + 1]; /* what the runner at work tries */
+        bool check_again;
+};
+
+#define RUNNER_AWS INT64_C(-1) /* in place of an operation: the runner that tries credentials */
+
+void keys_init(struct keys *keys);
+void keys_deinit(struct keys *keys);
+
+/* --- the supervisor's side of it --- */
+/* Takes an order that came; overwrites it. */
+void keys_order(struct supervisor *s, struct aws_order *order);
+/* Starts a runner that tries what is there; does nothing while there is nothing to try and the provider needs none. */
+void keys_check(struct supervisor *s);
+/* The runner has ended. */
+void keys_checked(struct supervisor *s, int status);
+/* The member "aws" of a runner's handover; for the runner that tries them the pending ones. A new reference. */
+json_t *keys_json(const struct supervisor *s, bool pending);
