@@ -1,4 +1,4 @@
-/* lablink launch and destroy: an operation is asked for and, unless --detach, watched. */
+/* lablink launch, destroy and repair: an operation is asked for and, unless --detach, watched. */
 #include <errno.h>
 #include <stdio.h>
 
@@ -45,5 +45,14 @@ int run_destroy(struct cli *cli, _unused_ int argc, _unused_ char **argv, struct
         int r = ask_destroy(cli, error);
         if (r == 0)
                 r = api_post(cli, "/destroy", body, &answer, error);
+        return r < 0 ? r : follow_answer(cli, answer, error);
+}
+
+int run_repair(struct cli *cli, _unused_ int argc, char **argv, struct error *error)
+{
+        _cleanup_json_ json_t *body = json_pack("{s:s}", "action", argv[0]);
+        _cleanup_json_ json_t *answer = NULL;
+        int r = body ? api_post(cli, "/api/admin/repair", body, &answer, error)
+                     : error_set(error, -EINVAL, "repair takes refresh, retry or unlock");
         return r < 0 ? r : follow_answer(cli, answer, error);
 }

@@ -14,6 +14,10 @@ const struct command commands[] = {
         {"destroy", NULL, "End all VMs and give up every seat.", run_destroy, TAKES_YES | TAKES_DETACH, 0, 0,
          COMPLETES_NOTHING,
          "Asks for the word yes on a terminal; elsewhere it wants --yes. Participants' files go with their VMs."},
+        {"repair", "refresh|retry|unlock", "Mend what a cut-off launch or destroy has left (provider terraform).",
+         run_repair, TAKES_DETACH, 1, 1, COMPLETES_NOTHING,
+         "refresh: compare the engine's state with what exists, and leave it at that. retry: make what is missing. unlock: "
+         "take away the\nlock of an engine that has died, then refresh. `lablink status` says when it is needed."},
         {"vm list", NULL, "List the VMs and who has which seat.", run_vm_list, 0, 0, 0},
         {"vm show", "NAME", "Show all that is known of one VM.", run_vm_show, 0, 1, 1, COMPLETES_VM},
         {"vm watch", NULL, "Show VMs whenever something about them changes, until Ctrl-C.", run_vm_watch, 0, 0, 0},

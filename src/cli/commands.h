@@ -57,6 +57,7 @@ void usage_room_deinit(struct usage_room *room);
 int run_status(struct cli *cli, int argc, char **argv, struct error *error);
 int run_launch(struct cli *cli, int argc, char **argv, struct error *error);
 int run_destroy(struct cli *cli, int argc, char **argv, struct error *error);
+int run_repair(struct cli *cli, int argc, char **argv, struct error *error);
 int run_vm_list(struct cli *cli, int argc, char **argv, struct error *error);
 int run_vm_show(struct cli *cli, int argc, char **argv, struct error *error);
 int run_vm_watch(struct cli *cli, int argc, char **argv, struct error *error);

@@ -140,10 +140,15 @@ static void check_database(struct checker *c)
 
 static void check_provider(struct checker *c)
 {
-        if (strcmp(c->config->provider.kind, "local") != 0)
-                tell(c, CONFIG_KEY_provider_kind,
-                     "provider.kind is %s, which this version does not have yet: write local",
-                     c->config->provider.kind);
+        const struct config *config = c->config;
+        struct stat st;
+        if (strcmp(config->provider.kind, "terraform") != 0)
+                return;
+        const char *directory = config->terraform.directory;
+        if (*directory && (stat(directory, &st) < 0 || !S_ISDIR(st.st_mode)))
+                tell(c, CONFIG_KEY_terraform_directory, "terraform.directory %s is no directory", directory);
+        if (strcmp(config->terraform.state, "s3") == 0 && !*config->top.bucket_name)
+                tell(c, CONFIG_KEY_terraform_state, "terraform.state is s3, so bucket_name must name the bucket");
 }
 
 int config_check_allocator(const struct config *config, struct buf *problems)

@@ -94,6 +94,11 @@ static bool is_hostname(const char *text)
         return only(text, LETTERS DIGITS "._-", 255) && strchr(LETTERS DIGITS, text[0]);
 }
 
+static bool is_unix_user(const char *text)
+{
+        return only(text, LETTERS DIGITS "._-", 32) && text[0] != '-';
+}
+
 static bool is_absolute(const char *text)
 {
         return text[0] == '/';
@@ -121,6 +126,8 @@ static const struct form {
         [CONFIG_KEY_dns_app_name] = {is_domain, "a part of a domain name"},
         [CONFIG_KEY_dns_custom_subdomain] = {is_domain, "a part of a domain name"},
         [CONFIG_KEY_local_cpus] = {is_cpus, "a number above 0, such as 2 or 0.5"},
+        [CONFIG_KEY_terraform_directory] = {is_absolute, "an absolute path"},
+        [CONFIG_KEY_terraform_ssh_user] = {is_unix_user, "letters, digits, '.', '_' and '-', at most 32"},
         [CONFIG_KEY_client_url] = {is_agent_url, "http://HOST[:PORT], https://HOST[:PORT] or unix:/PATH"},
         [CONFIG_KEY_client_hostname] = {is_hostname, "letters, digits, '.', '_' and '-', at most 255"},
         [CONFIG_KEY_client_log_files] = {is_absolute, "absolute paths"},

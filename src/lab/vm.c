@@ -189,7 +189,8 @@ struct db_query vm_inventory(struct vm_list *ret)
                 // clang-format off
                 .sql = "select v.hostname, v.status, v.needs_reset, v.launched, v.email is not null as held,"
                        "       not v.launched or " HERE("v") " as here,"
-                       "       exists (select 1 from vm_presence p where p.vm_id = v.id) as seen"
+                       "       exists (select 1 from vm_presence p where p.vm_id = v.id) as seen,"
+                       "       v.terraform_timing_end is not null as timed"
                        "  from vms v order by v.created_at, v.id",
                 // clang-format on
                 .rows = DB_MANY,

@@ -47,7 +47,7 @@ struct db_query vm_introduce(const char *hostname, struct flag_answer *ret);
 /* VMs that send heartbeats and have been silent too long become `unknown`. */
 struct db_query vm_silence(void);
 
-/* For the runner: rows as [{"hostname","status","needs_reset","launched","held","here","seen"}]; not `here`: its machine
+/* For the runner: rows as [{"hostname","status","needs_reset","launched","held","here","seen","timed"}]; not `here`: its machine
  * is another allocator's. */
 struct db_query vm_inventory(struct vm_list *ret);
 /* Launch names a VM: its row, with its secret's hash, before the machine boots. */

@@ -30,12 +30,14 @@ enum provider_state { PROVIDER_RUNNING, PROVIDER_STOPPED, PROVIDER_BROKEN };
 struct provider_vm {
         char *hostname;
         enum provider_state state;
-        char *address; /* may be NULL */
+        char *address;         /* may be NULL */
+        double started, ended; /* of its making, real seconds since 1970; 0: not known */
 };
 
 struct provider_vms {
         struct provider_vm *vm;
         size_t n;
+        bool in_doubt; /* a change was cut off: a machine that is not named here may exist all the same */
 };
 void provider_vms_clear(struct provider_vms *vms);
 
@@ -54,6 +56,13 @@ struct provider_reach {
 void provider_reach_clear(struct provider_reach *reach);
 #define _cleanup_reach_ _cleanup_(provider_reach_clear)
 
+struct aws_credentials;
+
+struct provider_means { /* what the runner has and its children need */
+        int lock_fd;    /* the runner's lock: held until the last child that inherits it has ended; -1: none */
+        const struct aws_credentials *aws; /* set by an administrator; empty: none were. Borrowed for the call */
+};
+
 struct provider; /* a provider's own */
 
 struct provider_ops {
@@ -61,14 +70,22 @@ struct provider_ops {
         /* Required, all of them but where it says so. Each returns 0 or a negative errno with a sentence. */
         int (*open)(const struct config *config, struct provider **ret, struct error *error);
         struct provider *(*close)(struct provider *provider);
+        /* Optional. Called after open, when there is something to give. */
+        void (*equip)(struct provider *provider, const struct provider_means *means);
         /* Can it work on this machine? 0 with *ret_code "ready"; else the slug of what is missing and what to do about it.
          * `detail` (may be NULL) gets one line a limit or isolation in force ("memory limit: cgroup v1"). */
         int (*check)(struct provider *provider, char **ret_code, char **ret_hint, char ***ret_detail);
+        /* Optional, for a provider that names its machines itself: the names that the next `n` will have (a NULL-terminated
+         * list, owned by the caller), and whether they get tokens. */
+        int (*names)(struct provider *provider, size_t n, char ***ret, bool *ret_tokens, struct error *error);
         /* Makes the machines; those that exist stay when another fails: the sentence counts them. */
         int (*launch)(struct provider *provider, const struct provider_order *orders, size_t n,
                       const struct provider_sink *sink, struct error *error);
         int (*list)(struct provider *provider, struct provider_vms *ret, struct error *error);
         int (*destroy_all)(struct provider *provider, const struct provider_sink *sink, struct error *error);
+        /* Optional. That one alone; one that is not there is no error. */
+        int (*destroy)(struct provider *provider, const char *hostname, const struct provider_sink *sink,
+                       struct error *error);
         /* Starts one that is stopped again, from its files. */
         int (*start)(struct provider *provider, const char *hostname, const struct provider_sink *sink,
                      struct error *error);
@@ -82,4 +99,7 @@ struct provider_ops {
         /* Where its participant's files are, for collecting them. -ENOENT: there is no such machine, or it never became
          * one. Asks nothing of the machine itself, which may be down. */
         int (*reach)(struct provider *provider, const char *hostname, struct provider_reach *ret, struct error *error);
+        /* Optional. Mends what a change that was cut off has left; `action` is refresh, retry or unlock. */
+        int (*repair)(struct provider *provider, const char *action, const struct provider_sink *sink,
+                      struct error *error);
 };

@@ -16,13 +16,15 @@
 struct machine {
         char *hostname;
         char token[TOKEN_LENGTH + 1];
-        char hash[TOKEN_HASH_LENGTH + 1]; /* of the token; empty: no row was written */
-        bool made;
+        char hash[TOKEN_HASH_LENGTH + 1]; /* of the token; empty: it gets none */
+        bool known;                       /* its row was there before */
+        bool named, made;
 };
 
 struct launch {
         struct machine *machines;
         size_t n;
+        bool tokens; /* its machines can carry them */
 };
 
 static void launch_clear(struct launch *launch)
@@ -53,6 +55,7 @@ static void choose_names(struct runner *runner, const json_t *rows, const struct
 {
         _cleanup_free_ char *environment = config_environment(runner->config);
         launch->machines = xcalloc(n + 1, sizeof *launch->machines);
+        launch->tokens = true;
         for (int number = 1; launch->n < n; number++) {
                 char *name = xasprintf("lablink-vm-%s-%d", environment, number);
                 if (holds_name(rows, vms, name))
@@ -60,6 +63,34 @@ static void choose_names(struct runner *runner, const json_t *rows, const struct
                 else
                         launch->machines[launch->n++].hostname = name;
         }
+}
+
+static const json_t *find_row(const json_t *rows, const char *name)
+{
+        size_t index;
+        json_t *row;
+        json_array_foreach (rows, index, row)
+                if (str_eq(json_get_string(row, "hostname"), name))
+                        return row;
+        return NULL;
+}
+
+/* A provider that names its machines itself may name one whose machine has gone: its row, and its seat, are there still. */
+static int take_names(struct runner *runner, const json_t *rows, size_t n, struct launch *launch, struct error *error)
+{
+        _cleanup_strv_ char **names = NULL;
+        int r = runner->ops->names(runner->provider, n, &names, &launch->tokens, error);
+        if (r < 0)
+                return r;
+        launch->machines = xcalloc(n + 1, sizeof *launch->machines);
+        for (; launch->n < n && names[launch->n]; launch->n++) {
+                struct machine *machine = &launch->machines[launch->n];
+                const json_t *row = find_row(rows, names[launch->n]);
+                machine->hostname = xstrdup(names[launch->n]);
+                machine->known = json_is_true(json_object_get(row, "launched")) &&
+                                 json_is_true(json_object_get(row, "here"));
+        }
+        return 0;
 }
 
 static int find_names(struct runner *runner, size_t n, struct launch *launch, struct error *error)
@@ -73,10 +104,23 @@ static int find_names(struct runner *runner, size_t n, struct launch *launch, st
         if (r == 0 && total > (size_t)runner->config->provider.vms_max)
                 r = error_set(error, -EINVAL, "%zu more would make %zu VMs; the limit is %lld (provider.vms_max)", n,
                               total, (long long)runner->config->provider.vms_max);
-        if (r == 0)
+        if (r == 0 && runner->ops->names)
+                r = take_names(runner, rows.array, n, launch, error);
+        else if (r == 0)
                 choose_names(runner, rows.array, &vms, n, launch);
         provider_vms_clear(&vms);
         json_decref(rows.array);
+        return r;
+}
+
+static int write_row(struct runner *runner, struct machine *machine, bool *ret_made, struct error *error)
+{
+        const char *hash = machine->hash[0] ? machine->hash : NULL;
+        struct flag_answer made = {.yes = true};
+        int r = machine->known ? runner_db(runner, vm_new_token(machine->hostname, hash), PATIENCE_MS, error)
+                               : runner_db(runner, vm_name(machine->hostname, hash, &made), PATIENCE_MS, error);
+        machine->named = r == 0 && made.yes;
+        *ret_made = made.yes;
         return r;
 }
 
@@ -84,14 +128,15 @@ static int write_rows(struct runner *runner, struct launch *launch, struct error
 {
         for (size_t i = 0; i < launch->n; i++) {
                 struct machine *machine = &launch->machines[i];
-                struct flag_answer made = {0};
+                bool made = false;
                 token_random(machine->token);
-                token_hash(machine->token, machine->hash);
-                int r = runner_db(runner, vm_name(machine->hostname, machine->hash, &made), PATIENCE_MS, error);
+                if (launch->tokens)
+                        token_hash(machine->token, machine->hash);
+                int r = write_row(runner, machine, &made, error);
                 if (r < 0)
                         return error_wrap(error, "cannot write the row of %s", machine->hostname);
                 failpoint("launch.row-written");
-                if (!made.yes)
+                if (!made)
                         return error_set(error, -EEXIST,
                                          "a VM called %s has come by its own word meanwhile; launch again",
                                          machine->hostname);
@@ -124,17 +169,27 @@ static int make_machines(struct runner *runner, struct launch *launch, struct er
         return r;
 }
 
+/* What a change that was cut off has made, nobody knows: such a machine may come and report. */
+static bool in_doubt(struct runner *runner)
+{
+        struct provider_vms vms = {0};
+        bool doubt = runner->ops->repair && runner->ops->list(runner->provider, &vms, NULL) == 0 && vms.in_doubt;
+        provider_vms_clear(&vms);
+        return doubt;
+}
+
 /* Without a database the rows stay: the next reconcile finds that they have no machine. */
-static json_t *forget_unmade(struct runner *runner, const struct launch *launch)
+static json_t *forget_unmade(struct runner *runner, const struct launch *launch, bool failed)
 {
         json_t *names = json_array();
-        int r = 0;
+        int r = failed && in_doubt(runner) ? -EBUSY : 0;
         for (size_t i = 0; i < launch->n; i++) {
                 const struct machine *machine = &launch->machines[i];
                 if (machine->made)
                         json_array_append_new(names, json_string(machine->hostname));
-                else if (machine->hash[0] && r == 0)
-                        r = runner_db(runner, vm_unname(machine->hostname, machine->hash), PATIENCE_MS, NULL);
+                else if (machine->named && r == 0)
+                        r = runner_db(runner, vm_unname(machine->hostname, machine->hash[0] ? machine->hash : NULL),
+                                      PATIENCE_MS, NULL);
         }
         return names;
 }
@@ -156,7 +211,7 @@ int work_launch(struct runner *runner, const json_t *arguments, json_t **ret_res
         if (r == 0)
                 r = make_machines(runner, &launch, error);
         failpoint("launch.after-machines");
-        json_t *made = forget_unmade(runner, &launch);
+        json_t *made = forget_unmade(runner, &launch, r < 0);
         if (r == 0)
                 runner_say(runner, "%zu client VM%s made; they report in while they boot.", launch.n,
                            launch.n == 1 ? " is" : "s are");

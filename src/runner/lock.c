@@ -104,6 +104,15 @@ int runner_lock_again(struct runner *runner, bool *ret, struct error *error)
         return 0;
 }
 
+bool runner_was_orphaned(struct runner *runner)
+{
+        bool held = false;
+        if (db_lock(runner->db, OPERATION_LOCK_KEY, &held, NULL) < 0 || !held)
+                return false;
+        db_exec(runner->db, let_go, NULL);
+        return true;
+}
+
 void runner_unlock(struct runner *runner)
 {
         if (!runner->lanes)

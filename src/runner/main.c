@@ -14,14 +14,15 @@
 #include "base/usage.h"
 #include "lab/site.h"
 #include "provider/local/local.h"
+#include "provider/terraform/terraform.h"
 #include "runner/runner.h"
 
 #define EXIT_USAGE 2
 
-static const struct provider_ops *const providers[] = {&local_provider};
+static const struct provider_ops *const providers[] = {&local_provider, &terraform_provider};
 
 struct arguments {
-        const char *handover, *config, *state_dir;
+        const char *handover, *settings, *config, *state_dir;
         struct opt_strings sets;
         bool as_root;
 };
@@ -35,6 +36,9 @@ static int parse(struct arguments *args, int *argc, char **argv, struct error *e
                  &args->sets},
                 {"handover", 0, OPT_STRING, "FD",
                  "Read configuration and database from this descriptor (the allocator does this).", &args->handover},
+                {"settings", 0, OPT_STRING, "FILE",
+                 "Read the configuration from this file, which the provider terraform leaves for its module.",
+                 &args->settings},
                 {"root", 0, OPT_FLAG, NULL, "Enter the VM as its root, not as the participant.", &args->as_root},
                 {0}};
         static const struct verb verbs[] = {
@@ -46,6 +50,8 @@ static int parse(struct arguments *args, int *argc, char **argv, struct error *e
                 {"check", NULL, "Says whether the provider can work on this machine, as JSON.", NULL},
                 {"vm exec", "NAME -- COMMAND...", "Runs a command in a VM.", NULL},
                 {"vm shell", "NAME", "Opens a shell in a VM.", NULL},
+                {"local make", "NAME", "Makes one VM of the provider local, for a module's command.", NULL},
+                {"local remove", "NAME", "Removes one VM of the provider local.", NULL},
                 {0}};
         static const char *const synopses[] = {"[OPTION...] VERB [ARGUMENT...]", NULL};
         const struct usage usage = {
@@ -63,11 +69,10 @@ static int parse(struct arguments *args, int *argc, char **argv, struct error *e
 /* What an administrator has set, see allocator/keys.h. */
 static void take_aws(struct runner *runner, const json_t *aws)
 {
-        const struct aws_credentials given = {
-                .access_key_id = (char *)json_get_string(aws, "access_key_id"),
-                .secret_access_key = (char *)json_get_string(aws, "secret_access_key"),
-                .session_token = (char *)json_get_string(aws, "session_token"),
-                .source = AWS_GIVEN};
+        const struct aws_credentials given = {.access_key_id = (char *)json_get_string(aws, "access_key_id"),
+                                              .secret_access_key = (char *)json_get_string(aws, "secret_access_key"),
+                                              .session_token = (char *)json_get_string(aws, "session_token"),
+                                              .source = AWS_GIVEN};
         if (given.access_key_id && given.secret_access_key)
                 aws_credentials_copy(&given, &runner->aws);
         runner->aws_region = xstrdup(json_get_string(aws, "region"));
@@ -96,6 +101,16 @@ static int load_handover(struct runner *runner, const char *fd_text, struct erro
         return config_from_json(json_object_get(handover, "config"), &runner->config, error);
 }
 
+static int load_settings(struct runner *runner, const char *path, struct error *error)
+{
+        _cleanup_buf_ struct buf text = BUF_NULL;
+        int r = file_read(path, 4 << 20, &text, error);
+        if (r < 0)
+                return r;
+        _cleanup_json_ json_t *settings = json_read(buf_str(&text), text.len, error);
+        return settings ? config_from_json(settings, &runner->config, error) : error->code;
+}
+
 static int load_file(struct runner *runner, const struct arguments *args, struct error *error)
 {
         _cleanup_buf_ struct buf problems = BUF_NULL;
@@ -107,9 +122,16 @@ static int load_file(struct runner *runner, const struct arguments *args, struct
         return r < 0 ? error_set(error, r, "%s", buf_str(&problems)) : 0;
 }
 
-static int choose_provider(struct runner *runner, struct error *error)
+static int load(struct runner *runner, const struct arguments *args, struct error *error)
 {
-        const char *kind = runner->config->provider.kind;
+        if (args->handover)
+                return load_handover(runner, args->handover, error);
+        return args->settings ? load_settings(runner, args->settings, error) : load_file(runner, args, error);
+}
+
+static int choose_provider(struct runner *runner, const char *named, struct error *error)
+{
+        const char *kind = named ? named : runner->config->provider.kind;
         for (size_t i = 0; i < ARRAY_SIZE(providers); i++)
                 if (str_eq(providers[i]->name, kind))
                         runner->ops = providers[i];
@@ -129,6 +151,12 @@ static bool read_archive(int argc, char **argv, struct archive_order *ret)
         return true;
 }
 
+/* `local make NAME`, `local remove NAME` */
+static bool is_one(int argc, char **argv)
+{
+        return argc == 4 && str_eq(argv[1], "local") && (str_eq(argv[2], "make") || str_eq(argv[2], "remove"));
+}
+
 static int dispatch(struct runner *runner, const struct arguments *args, int argc, char **argv)
 {
         const char *verb = argc > 1 ? argv[1] : "";
@@ -145,12 +173,14 @@ static int dispatch(struct runner *runner, const struct arguments *args, int arg
                 return run_reconcile(runner);
         if (argc == 2 && str_eq(verb, "check"))
                 return run_check(runner);
+        if (is_one(argc, argv))
+                return run_one(runner, argv[2], argv[3]);
         if (argc > 4 && str_eq(verb, "vm") && str_eq(argv[2], "exec"))
                 return run_exec(runner, argv[3], args->as_root, (const char *const *)argv + 4);
         if (argc == 4 && str_eq(verb, "vm") && str_eq(argv[2], "shell"))
                 return run_exec(runner, argv[3], args->as_root, NULL);
         fprintf(stderr,
-                "lablink-runner: say what to do: operation, archive, reconcile (with --handover), check, vm exec or vm shell; "
+                "lablink-runner: say what to do: operation, archive, reconcile (with --handover), check, local make, local remove, vm exec or vm shell; "
                 "--help tells more\n");
         return EXIT_USAGE;
 }
@@ -186,9 +216,9 @@ int main(int argc, char **argv)
         if (r > 0)
                 status = 0;
         if (r == 0)
-                r = args.handover ? load_handover(&runner, args.handover, &error) : load_file(&runner, &args, &error);
+                r = load(&runner, &args, &error);
         if (r == 0 && runner.config)
-                r = choose_provider(&runner, &error);
+                r = choose_provider(&runner, is_one(argc, argv) ? argv[1] : NULL, &error);
         if (r == 0 && runner.config) {
                 runner.state_dir = config_state_dir(runner.config);
                 status = dispatch(&runner, &args, argc, argv);

@@ -41,7 +41,7 @@ int operation_finish(struct runner *runner, int r, json_t *result, struct error 
 
 static int work(struct runner *runner, const struct operation_taken *taken, json_t **ret_result, struct error *error)
 {
-        int r = runner->ops->open(runner->config, &runner->provider, error);
+        int r = runner_open(runner, error);
         if (r < 0)
                 return r;
         if (str_eq(taken->kind, "launch"))
@@ -52,6 +52,8 @@ static int work(struct runner *runner, const struct operation_taken *taken, json
                 return work_collect(runner, taken->arguments, ret_result, error);
         if (str_eq(taken->kind, "discard"))
                 return work_discard(runner, taken->arguments, ret_result, error);
+        if (str_eq(taken->kind, "repair"))
+                return work_repair(runner, taken->arguments, error);
         return error_set(error, -ENOTSUP, "this program knows no operation called %s", taken->kind);
 }
 

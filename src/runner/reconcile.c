@@ -15,6 +15,7 @@
 #include "runner/runner.h"
 
 #define QUEUED_FOR_EVER_MS 600000
+#define ORPHANS_MS 600000 /* for what a dead runner has started */
 
 enum task_kind { NOTHING, START, RESET, FINISH };
 
@@ -92,7 +93,7 @@ static int look(struct runner *runner, struct differences *d, struct error *erro
         int r = runner_db(runner, vm_inventory(&rows), PATIENCE_MS, error);
         if (r == 0)
                 r = runner->ops->list(runner->provider, &d->vms, error);
-        for (size_t i = 0; r == 0 && i < d->vms.n; i++) {
+        for (size_t i = 0; r == 0 && i < d->vms.n && !d->vms.in_doubt; i++) {
                 const json_t *row = find_row(d, d->vms.vm[i].hostname);
                 enum task_kind kind = row ? task_for(&d->vms.vm[i], row) : NOTHING;
                 if (!row)
@@ -104,12 +105,27 @@ static int look(struct runner *runner, struct differences *d, struct error *erro
         return r;
 }
 
+/* Made, but its times were not written: the runner that made it has died. */
+static int note_times(struct runner *runner, const struct differences *d, struct error *error)
+{
+        int r = 0;
+        for (size_t i = 0; r == 0 && i < d->vms.n; i++) {
+                const struct provider_vm *vm = &d->vms.vm[i];
+                const json_t *row = find_row(d, vm->hostname);
+                if (row && vm->ended > 0 && !is_true(row, "timed"))
+                        r = runner_db(runner, vm_made(vm->hostname, vm->started, vm->ended), PATIENCE_MS, error);
+        }
+        return r;
+}
+
 /* Rows alone: a launch that was cut off before it came to that machine, or a machine that has gone. */
 static int mend_rows(struct runner *runner, const struct differences *d, struct error *error)
 {
         size_t index;
         json_t *row;
-        int r = 0;
+        int r = note_times(runner, d, error);
+        if (d->vms.in_doubt) /* such a machine may come and report */
+                return r;
         json_array_foreach (d->rows, index, row) {
                 const char *hostname = json_get_string(row, "hostname");
                 if (r < 0 || !is_true(row, "launched") || !is_true(row, "here") || has_machine(d, hostname))
@@ -276,14 +292,25 @@ static int reconcile(struct runner *runner, struct error *error)
         if (r == 0)
                 r = end_abandoned_collection(runner, error);
         if (r == 0)
-                r = runner->ops->open(runner->config, &runner->provider, error);
+                r = runner_open(runner, error);
         if (r == 0)
                 r = look(runner, &d, error);
         if (r == 0)
                 r = note_provider(runner, &d, error);
+        else if (runner->provider)
+                note_provider(runner, &d, NULL);
         if (r == 0)
                 r = mend_rows(runner, &d, error);
         return r < 0 ? r : mend(runner, &d, error);
+}
+
+int reconcile_rows(struct runner *runner, struct error *error)
+{
+        _cleanup_(differences_clear) struct differences d = {0};
+        int r = look(runner, &d, error);
+        if (r == 0)
+                r = note_provider(runner, &d, error);
+        return r < 0 ? r : mend_rows(runner, &d, error);
 }
 
 int run_reconcile(struct runner *runner)
@@ -292,6 +319,10 @@ int run_reconcile(struct runner *runner)
         int r = runner_connect(runner, &error);
         if (r == 0)
                 r = runner_lock(runner, OPERATION_MACHINES, 0, &error);
+        if (r == -EWOULDBLOCK && runner_was_orphaned(runner)) {
+                log_info("the runner has died, what it started goes on: waiting for its end");
+                r = runner_lock(runner, OPERATION_MACHINES, ORPHANS_MS, &error);
+        }
         if (r == 0)
                 r = reconcile(runner, &error);
         if (r == -EWOULDBLOCK) /* a runner works: it, or the next look, sees what this one would have seen */

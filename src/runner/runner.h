@@ -59,6 +59,8 @@ int runner_lock_again(struct runner *runner, bool *ret, struct error *error);
 /* Lets that lane go again. */
 void runner_unlock_lane(struct runner *runner, enum operation_lanes lane);
 void runner_unlock(struct runner *runner);
+/* After -EWOULDBLOCK: no runner holds the database's lock, so what holds the machine's is a child of one that has died. */
+bool runner_was_orphaned(struct runner *runner);
 
 /* --- sink.c: where the provider's words go --- */
 struct provider_sink runner_sink(struct runner *runner);
@@ -94,6 +96,15 @@ int run_archive(struct runner *runner, const struct archive_order *order);
 
 /* --- aws_check.c: exit status, 0 when the AWS credentials are good --- */
 int run_aws_check(struct runner *runner);
+
+/* --- provide.c --- */
+/* Opens the provider; its children inherit the runner's lock. */
+int runner_open(struct runner *runner, struct error *error);
+int work_repair(struct runner *runner, const json_t *arguments, struct error *error);
+/* Rows of machines that are not there, once. */
+int reconcile_rows(struct runner *runner, struct error *error);
+/* `verb` (make or remove) for one machine of the provider, without a database. Exit status. */
+int run_one(struct runner *runner, const char *verb, const char *hostname);
 
 /* --- enter.c: exit status --- */
 int run_check(struct runner *runner);

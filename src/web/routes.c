@@ -64,6 +64,8 @@ const struct http_route web_routes[] = {
 
         POST("/api/launch", launch_start, HTTP_BODY_ANY, HTML, RIGHT_ADMIN, follow_state, "Launch more VMs"),
         POST("/destroy", destroy_start, HTTP_BODY_ANY, HTML, RIGHT_ADMIN, follow_state, "Destroy all VMs"),
+        POST("/api/admin/repair", repair_start, HTTP_BODY_ANY, HTML, RIGHT_ADMIN, follow_state,
+             "Mend what an interrupted launch or destroy left"),
         GET("/api/operations", operations_list, JSON, RIGHT_ADMIN, operation_state, "Operations, newest first"),
         GET("/api/operations/:id", operation_show, JSON, RIGHT_ADMIN, operation_state, "One operation"),
         GET("/api/operations/:id/output", operation_output, JSON, RIGHT_ADMIN, follow_state,

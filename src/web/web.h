@@ -111,6 +111,7 @@ int delete_page(struct task *t);
 int release_seat(struct task *t);
 int launch_start(struct task *t); /* operations.c */
 int destroy_start(struct task *t);
+int repair_start(struct task *t);
 int operations_list(struct task *t);
 int operation_show(struct task *t);
 int operation_stop(struct task *t);

@@ -274,6 +274,18 @@ static int destroy_all(struct provider *p, const struct provider_sink *sink, str
         return 0;
 }
 
+static int destroy(struct provider *p, const char *name, const struct provider_sink *sink, struct error *error)
+{
+        _cleanup_close_ int lock = -1;
+        int r = local_name_valid(name) ? begin(p, &lock, error)
+                                       : error_set(error, -EINVAL, "\"%s\" is no name for a local VM", name);
+        if (r == 0)
+                r = destroy_one(p, name, error);
+        if (r == 0)
+                sink_line(sink, "%s: destroyed", name);
+        return r;
+}
+
 static int start(struct provider *p, const char *name, const struct provider_sink *sink, struct error *error)
 {
         _cleanup_close_ int lock = -1;
@@ -378,6 +390,7 @@ const struct provider_ops local_provider = {
         .launch = launch,
         .list = list,
         .destroy_all = destroy_all,
+        .destroy = destroy,
         .start = start,
         .reset = reset,
         .exec = exec_inside,

@@ -13,7 +13,9 @@ static const struct broken {
         const char *yaml, *place, *words;
 } broken[] = {
         {"ssl:\n  provider: acm\n", ":2:13: ", "ssl.certificate_arn must hold the ARN"},
-        {"provider:\n  kind: terraform\nssl: {provider: none}\n", ":2:9: ", "does not have yet"},
+        {"provider: {kind: terraform}\nssl: {provider: none}\nterraform:\n  directory: /nowhere\n",
+         ":4:14: ", "is no directory"},
+        {"provider: {kind: terraform}\nssl: {provider: none}\nterraform:\n  state: s3\n", ":4:10: ", "bucket_name"},
         {"dns:\n  enabled: true\n  domain: example.org\n", "config.yaml: ", "ssl.email must hold an address"},
         {"ssl:\n  provider: letsencrypt\ndns: {enabled: true, domain: example.org}\n", ":2:13: ", "ssl.email"},
         {"dns:\n  enabled: true\nssl: {provider: none}\n", ":2:12: ", "dns.domain must name the domain"},

@@ -1,0 +1,126 @@
+/*
+ * The way into a VM: ssh, with the key that the module has made. A host key is believed the first time it is seen and held
+ * to from then on; the names of destroyed VMs are forgotten with them.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "base/file.h"
+#include "base/process.h"
+#include "base/text.h"
+#include "provider/terraform/internal.h"
+
+#define KEY_MAX 65536
+
+int ssh_save_key(struct provider *p, const struct tf_state *state, struct error *error)
+{
+        const json_t *output = json_object_get(state->outputs, "lablink_private_key_pem");
+        const char *key = json_get_string(output, "value");
+        _cleanup_free_ char *path = tf_path(p, "key.pem");
+        if (!key || !*key || strlen(key) > KEY_MAX)
+                return 0;
+        return file_write(path, key, strlen(key), 0600, error);
+}
+
+void ssh_forget(struct provider *p)
+{
+        static const char *const names[] = {"key.pem", "known_hosts"};
+        for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+                _cleanup_free_ char *path = tf_path(p, names[i]);
+                unlink(path);
+        }
+}
+
+/* An address comes from a module's outputs; as an argument of ssh it must not be an option. */
+static bool is_address(const char *address)
+{
+        return address && *address && *address != '-' && strlen(address) < 256 &&
+               strspn(address, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.:-_") == strlen(address);
+}
+
+int ssh_reach(struct provider *p, const char *hostname, struct provider_reach *ret, struct error *error)
+{
+        _cleanup_state_ struct tf_state state = {.last = -1};
+        int r = state_read(p, &state, error);
+        if (r < 0)
+                return r;
+        if (!state_find(&state, hostname))
+                return error_set(error, -ENOENT, "the state names no VM called %s", hostname);
+        const char *address = state_output_of(&state, "vm_public_ips", hostname);
+        if (!is_address(address))
+                return error_set(error, -EHOSTUNREACH, "the module's outputs tell no address of %s (vm_public_ips)",
+                                 hostname);
+        r = ssh_save_key(p, &state, error);
+        if (r < 0)
+                return r;
+        *ret = (struct provider_reach){.kind = REACH_SSH,
+                                       .user = xstrdup(p->config->terraform.ssh_user),
+                                       .address = xstrdup(address),
+                                       .key_file = tf_path(p, "key.pem"),
+                                       .known_hosts_file = tf_path(p, "known_hosts"),
+                                       .container = true,
+                                       .home = xstrdup("/home/client")};
+        return 0;
+}
+
+/* One word for the shell at the other end. */
+static void quote_word(const char *word, struct buf *out)
+{
+        buf_addc(out, '\'');
+        for (; *word; word++)
+                if (*word == '\'')
+                        buf_adds(out, "'\\''");
+                else
+                        buf_addc(out, *word);
+        buf_addc(out, '\'');
+}
+
+/* In the first container, as its user `client` or as root. */
+static char *remote_command(bool as_root, const char *const *argv)
+{
+        struct buf out = BUF_NULL;
+        bool terminal = isatty(STDIN_FILENO);
+        buf_addf(&out, "sudo docker exec -i%s -u %s \"$(sudo docker ps -q | head -n 1)\"", terminal ? "t" : "",
+                 as_root ? "root" : "client");
+        if (!argv)
+                buf_adds(&out, " bash -l");
+        for (; argv && *argv; argv++) {
+                buf_addc(&out, ' ');
+                quote_word(*argv, &out);
+        }
+        return buf_steal(&out);
+}
+
+int ssh_exec(struct provider *p, const char *hostname, bool as_root, const char *const *argv, int *ret_status,
+             struct error *error)
+{
+        _cleanup_reach_ struct provider_reach reach = {0};
+        int status = 0;
+        int r = ssh_reach(p, hostname, &reach, error);
+        if (r < 0)
+                return r;
+        _cleanup_free_ char *hosts = xasprintf("UserKnownHostsFile=%s", reach.known_hosts_file);
+        _cleanup_free_ char *command = remote_command(as_root, argv);
+        const char *words[] = {"ssh",   isatty(STDIN_FILENO) ? "-t" : "-T",
+                               "-i",    reach.key_file,
+                               "-o",    "IdentitiesOnly=yes",
+                               "-o",    "BatchMode=yes",
+                               "-o",    "ConnectTimeout=20",
+                               "-o",    "StrictHostKeyChecking=accept-new",
+                               "-o",    hosts,
+                               "-l",    reach.user,
+                               "--",    reach.address,
+                               command, NULL};
+        pid_t pid;
+        struct process_spec spec = {.argv = words,
+                                    .stdin_fd = PROCESS_FD_INHERIT,
+                                    .stdout_fd = PROCESS_FD_INHERIT,
+                                    .stderr_fd = PROCESS_FD_INHERIT};
+        r = process_spawn(&spec, &pid, error);
+        if (r == 0)
+                r = process_wait(pid, &status, error);
+        if (r == 0)
+                *ret_status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+        return r;
+}

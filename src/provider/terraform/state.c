@@ -1,0 +1,165 @@
+/*
+ * What the engine knows to exist, from its state (version 4, as `state pull` prints it): the outputs, and the instances of
+ * the resource that VMs are. Read like this it needs no plugin and no plan, and it tells of VMs that a failed apply has
+ * made, which the outputs do not.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/text.h"
+#include "provider/terraform/internal.h"
+
+void tf_state_clear(struct tf_state *state)
+{
+        for (size_t i = 0; i < state->n; i++) {
+                free(state->vm[i].hostname);
+                free(state->vm[i].target);
+        }
+        free(state->vm);
+        json_decref(state->outputs);
+        *state = (struct tf_state){.last = -1};
+}
+
+static char *target_of(const json_t *resource, const json_t *key)
+{
+        const char *module = json_get_string(resource, "module");
+        const char *type = str_or(json_get_string(resource, "type"), "");
+        const char *dot = module ? "." : "";
+        module = str_or(module, "");
+        if (json_is_string(key))
+                return xasprintf("%s%s%s." VM_RESOURCE "[\"%s\"]", module, dot, type, json_string_value(key));
+        return xasprintf("%s%s%s." VM_RESOURCE "[%lld]", module, dot, type, (long long)json_integer_value(key));
+}
+
+static void add_instance(struct tf_state *state, const char *environment, const json_t *resource,
+                         const json_t *instance)
+{
+        const json_t *key = json_object_get(instance, "index_key");
+        char *name = stream_vm_name(environment, VM_RESOURCE, key);
+        if (!name || json_object_get(instance, "deposed")) { /* one that a replacement has left to be removed */
+                free(name);
+                return;
+        }
+        state->vm = xreallocarray(state->vm, state->n + 1, sizeof *state->vm);
+        state->vm[state->n++] = (struct tf_vm){.hostname = name,
+                                               .target = target_of(resource, key),
+                                               .index = json_is_integer(key) ? json_integer_value(key) : 0,
+                                               .tainted = str_eq(json_get_string(instance, "status"), "tainted")};
+        if (json_is_integer(key))
+                state->last = MAX(state->last, (int64_t)json_integer_value(key));
+}
+
+static void add_resource(struct tf_state *state, const char *environment, const json_t *resource)
+{
+        size_t i;
+        const json_t *instance;
+        if (!str_eq(json_get_string(resource, "mode"), "managed") ||
+            !str_eq(json_get_string(resource, "name"), VM_RESOURCE))
+                return;
+        json_array_foreach (json_object_get(resource, "instances"), i, instance)
+                add_instance(state, environment, resource, instance);
+}
+
+static int by_index(const void *a, const void *b)
+{
+        const struct tf_vm *x = a, *y = b;
+        return x->index < y->index ? -1 : x->index > y->index;
+}
+
+int state_parse(const char *text, size_t len, const char *environment, struct tf_state *ret, struct error *error)
+{
+        *ret = (struct tf_state){.last = -1};
+        json_error_t why;
+        size_t i;
+        const json_t *resource;
+        while (len && strchr(" \n\r\t", text[len - 1]))
+                len--;
+        if (len == 0) /* nothing was ever made */
+                return 0;
+        _cleanup_json_ json_t *root = json_loadb(text, len, 0, &why);
+        if (!json_is_object(root))
+                return error_set(error, -EINVAL, "the state is no JSON (line %d)", root ? 1 : why.line);
+        json_int_t version = json_integer_value(json_object_get(root, "version"));
+        if (version != 4)
+                return error_set(error, -ENOTSUP, "the state has the format %lld, this program reads 4",
+                                 (long long)version);
+        json_array_foreach (json_object_get(root, "resources"), i, resource)
+                add_resource(ret, environment, resource);
+        if (ret->n)
+                qsort(ret->vm, ret->n, sizeof *ret->vm, by_index);
+        ret->outputs = json_incref(json_object_get(root, "outputs"));
+        return 0;
+}
+
+/* The local state is a file beside us: no program has to be asked. */
+static int read_file(struct provider *p, struct buf *text, struct error *error)
+{
+        _cleanup_free_ char *name = xasprintf("%s.tfstate", p->environment);
+        _cleanup_free_ char *path = tf_path(p, name);
+        if (access(path, F_OK) < 0 && errno == ENOENT)
+                return 0;
+        return file_read(path, ENGINE_OUTPUT_MAX, text, error);
+}
+
+static void keep(void *userdata, const char *line, size_t len, bool is_stderr)
+{
+        if (is_stderr)
+                stream_line(userdata, line, len, true);
+}
+
+static int pull(struct provider *p, struct buf *text, struct error *error)
+{
+        _cleanup_stream_ struct stream words = {.environment = p->environment};
+        int status = 0;
+        struct engine_call call = {
+                .argv = (const char *[]){"state", "pull", NULL}, .out = text, .line = keep, .userdata = &words};
+        int r = tf_init(p, NULL, error);
+        if (r == 0)
+                r = engine_run(p, &call, &status, error);
+        if (r == 0 && status != 0)
+                r = error_set(error, -EIO, "%s", buf_str(&words.trouble));
+        return r;
+}
+
+int state_read(struct provider *p, struct tf_state *ret, struct error *error)
+{
+        _cleanup_buf_ struct buf text = BUF_NULL;
+        int r = module_backend(p) == TF_LOCAL ? read_file(p, &text, error) : pull(p, &text, error);
+        if (r == 0)
+                r = state_parse(buf_str(&text), text.len, p->environment, ret, error);
+        if (text.data)
+                explicit_bzero(text.data, text.len);
+        return r < 0 ? error_wrap(error, "cannot read the state of the VMs") : 0;
+}
+
+const struct tf_vm *state_find(const struct tf_state *state, const char *hostname)
+{
+        for (size_t i = 0; i < state->n; i++)
+                if (str_eq(state->vm[i].hostname, hostname))
+                        return &state->vm[i];
+        return NULL;
+}
+
+static const json_t *output(const struct tf_state *state, const char *name)
+{
+        return json_object_get(json_object_get(state->outputs, name), "value");
+}
+
+const char *state_output_of(const struct tf_state *state, const char *name, const char *hostname)
+{
+        size_t i;
+        const json_t *known;
+        json_array_foreach (output(state, "vm_instance_names"), i, known)
+                if (str_eq(json_string_value(known), hostname))
+                        return json_string_value(json_array_get(output(state, name), i));
+        return NULL;
+}
+
+bool state_times(const struct tf_state *state, const char *hostname, double *ret_started, double *ret_ended)
+{
+        const json_t *times = json_object_get(output(state, "instance_terraform_apply_times"), hostname);
+        const char *start = json_get_string(times, "start_time"), *end = json_get_string(times, "end_time");
+        return start && end && clock_parse_iso(start, ret_started) == 0 && clock_parse_iso(end, ret_ended) == 0;
+}

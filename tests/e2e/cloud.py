@@ -1,0 +1,130 @@
+"""Labs whose VMs come from a module: the provider `terraform` with a real engine.
+
+The module is terraform/local-vms, whose command starts a real sandbox; most tests replace that command by a small script,
+which stands in for a cloud: it makes a file for each machine, and fails, waits or prints as the test tells it to.
+"""
+
+import functools
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+
+from lab import ROOT, BUILD, all_processes, wait_until
+
+MODULE = ROOT / "terraform/local-vms"
+SCRIPT = """#!/bin/sh
+# stand-in for a cloud: VERB NAME. CLOUD is the directory that the test tells it things in.
+CLOUD=%s
+verb=$1 name=$2
+echo "$verb $name" >>$CLOUD/calls
+case $verb in
+make)
+        [ ! -e $CLOUD/say ] || cat $CLOUD/say
+        [ ! -e $CLOUD/wait-$name ] || : >$CLOUD/waiting-$name
+        while [ -e $CLOUD/wait-$name ]; do sleep 0.05; done
+        if [ -e $CLOUD/fail-$name ]; then echo "no capacity for $name" >&2; exit 3; fi
+        printf '%%s' "$TF_VAR_vm_tokens" >$CLOUD/tokens
+        : >$CLOUD/vm-$name
+        ;;
+remove) rm -f $CLOUD/vm-$name ;;
+esac
+"""
+
+
+@functools.cache
+def engine():
+    """A tofu: from PATH, or built once. Where it cannot be had the test fails."""
+    done = subprocess.run([str(ROOT / "tools/get-tofu")], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip().splitlines()[-1]
+
+
+class Cloud:
+    """A copy of the module with a stand-in for its command, and the directory that the stand-in looks into."""
+
+    def __init__(self, directory, real=False):
+        self.directory = directory
+        self.module = directory / "module"
+        shutil.copytree(MODULE, self.module)
+        if not real:
+            script = directory / "cloud.sh"
+            script.write_text(SCRIPT % directory)
+            script.chmod(0o755)
+            text = (self.module / "main.tf").read_text()
+            text = text.replace('exec \\"$LABLINK_RUNNER\\" --settings \\"$LABLINK_SETTINGS\\" local', "exec %s" % script)
+            assert str(script) in text
+            (self.module / "main.tf").write_text(text)
+
+    def config(self, **more):
+        merged = {
+            "environment": "dev", "provider": {"kind": "terraform", "vms_max": 300},
+            "terraform": {"directory": str(self.module), "engine": engine()},
+        }
+        for section, keys in more.items():
+            if isinstance(keys, dict):
+                merged.setdefault(section, {}).update(keys)
+            else:
+                merged[section] = keys
+        return merged
+
+    def tell(self, name, text=""):
+        (self.directory / name).write_text(text)
+
+    def forget(self, name):
+        (self.directory / name).unlink()
+
+    def told(self, name):
+        return (self.directory / name).exists()
+
+    def machines(self):
+        return sorted(path.name[3:] for path in self.directory.glob("vm-*"))
+
+    def calls(self):
+        path = self.directory / "calls"
+        return path.read_text().splitlines() if path.exists() else []
+
+    def let_go(self):
+        for path in self.directory.glob("wait-*"):
+            path.unlink()
+
+
+def state(lab):
+    """The engine's own state."""
+    path = lab.state / "terraform/dev.tfstate"
+    return json.loads(path.read_text()) if path.exists() and path.stat().st_size else {}
+
+
+def instances(lab):
+    """{name: status} of the VMs in the engine's state."""
+    return {
+        "lablink-vm-dev-%d" % (instance["index_key"] + 1): instance.get("status", "")
+        for resource in state(lab).get("resources", []) if resource["name"] == "lablink_vm" for instance in resource["instances"]
+    }
+
+
+def outputs(lab):
+    return {name: output["value"] for name, output in state(lab).get("outputs", {}).items()}
+
+
+def output_text(lab, number):
+    lines = lab.get("/api/operations/%s/output" % number, admin=True).json()["lines"]
+    return "\n".join(line["text"] for line in lines)
+
+
+def engines(lab):
+    """Living engines of this lab, known by the directory that they work in."""
+    found = []
+    for process in all_processes():
+        try:
+            place = os.readlink("/proc/%d/cwd" % process.pid)
+        except OSError:
+            continue
+        if place == str(lab.state / "terraform/module") and process.program == pathlib.Path(engine()).name:
+            found.append(process)
+    return found
+
+
+def names(*numbers):
+    return ["lablink-vm-dev-%d" % number for number in numbers]

@@ -1,0 +1,232 @@
+/*
+ * The parts of the provider `terraform` that need no engine: quoting, the state, the guard over plans, the engine's words.
+ * tests/e2e/test_cloud.py drives the whole with a real one.
+ */
+// clang-format off
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+// clang-format on
+
+#include <errno.h>
+#include <string.h>
+
+#include "provider/terraform/internal.h"
+
+static void quotes(void **state _unused_)
+{
+        static const struct {
+                const char *from, *to;
+        } rows[] = {
+                {"", "\"\""},
+                {"plain", "\"plain\""},
+                {"a\"b\\c", "\"a\\\"b\\\\c\""},
+                {"l1\nl2\r\tx", "\"l1\\nl2\\r\\tx\""},
+                {"${x}", "\"\\u0024{x}\""},
+                {"%{if}", "\"\\u0025{if}\""},
+                {"$${x}", "\"\\u0024\\u0024{x}\""},
+                {"100% $5 {}", "\"100% $5 {}\""},
+                {"\001\177", "\"\\u0001\\u007f\""},
+                {"\xc3\xa9", "\"\xc3\xa9\""},
+        };
+        for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+                _cleanup_buf_ struct buf out = BUF_NULL;
+                hcl_quote(rows[i].from, &out);
+                assert_string_equal(buf_str(&out), rows[i].to);
+        }
+}
+
+static int check(const char *text, const char *replace)
+{
+        _cleanup_json_ json_t *plan = json_loads(text, 0, NULL);
+        return plan_check(plan, "dev", replace, NULL);
+}
+
+#define PLAN(changes) "{\"format_version\":\"1.2\",\"resource_changes\":[" changes "]}"
+#define CHANGE(address, name, index, actions) \
+        "{\"address\":\"" address "\",\"name\":\"" name "\",\"index\":" index ",\"change\":{\"actions\":[" actions "]}}"
+#define VM(index, actions) CHANGE("x.lablink_vm[" index "]", "lablink_vm", index, actions)
+
+static void guards(void **state _unused_)
+{
+        const char *one = "x.lablink_vm[1]";
+        assert_int_equal(check(PLAN(""), NULL), 0);
+        assert_int_equal(check("{\"format_version\":\"1.2\"}", NULL), 0);
+        assert_int_equal(check(PLAN(VM("0", "\"no-op\"") "," VM("1", "\"create\"")), NULL), 0);
+        assert_int_equal(check(PLAN(VM("0", "\"update\"")), NULL), 0);
+        assert_int_equal(check(PLAN(VM("0", "\"delete\"")), NULL), -EPERM);
+        assert_int_equal(check(PLAN(VM("0", "\"delete\",\"create\"")), NULL), -EPERM);
+        assert_int_equal(check(PLAN(VM("0", "\"create\",\"delete\"")), NULL), -EPERM);
+        assert_int_equal(check(PLAN(VM("0", "\"forget\"")), NULL), -EPERM);
+        assert_int_equal(check(PLAN(CHANGE("x.key", "key", "null", "\"delete\"")), NULL), -EPERM);
+        /* one that is made anew, what belongs to it, and nothing else */
+        assert_int_equal(check(PLAN(VM("1", "\"delete\",\"create\"")), one), 0);
+        assert_int_equal(
+                check(PLAN(VM("1", "\"delete\",\"create\"") "," CHANGE("x.ip[1]", "ip", "1", "\"delete\"")), one), 0);
+        assert_int_equal(
+                check(PLAN(VM("1", "\"delete\",\"create\"") "," CHANGE("x.ip[0]", "ip", "0", "\"delete\"")), one),
+                -EPERM);
+        assert_int_equal(check(PLAN(VM("1", "\"delete\",\"create\"") "," VM("0", "\"delete\"")), one), -EPERM);
+        assert_int_equal(
+                check(PLAN(VM("1", "\"delete\",\"create\"") "," CHANGE("x.key", "key", "null", "\"delete\"")), one),
+                -EPERM);
+        /* what is no plan is no leave */
+        assert_int_equal(check("{}", NULL), -EINVAL);
+        assert_int_equal(check("[]", NULL), -EINVAL);
+        assert_int_equal(check("{\"format_version\":\"1.2\",\"resource_changes\":5}", NULL), -EINVAL);
+        assert_int_equal(plan_check(NULL, "dev", NULL, NULL), -EINVAL);
+}
+
+static const char some_state[] =
+        "{\"version\":4,\"outputs\":{\"vm_instance_names\":{\"value\":[\"lablink-vm-dev-1\",\"lablink-vm-dev-3\"]},"
+        "\"vm_public_ips\":{\"value\":[\"192.0.2.1\",\"192.0.2.3\"]},"
+        "\"instance_terraform_apply_times\":{\"value\":{\"lablink-vm-dev-1\":{\"start_time\":\"2026-01-01T00:00:00Z\","
+        "\"end_time\":\"2026-01-01T00:01:30+00:00\"},\"lablink-vm-dev-3\":{\"start_time\":7}}}},"
+        "\"resources\":[{\"mode\":\"data\",\"name\":\"lablink_vm\",\"type\":\"x\",\"instances\":[{\"index_key\":7}]},"
+        "{\"mode\":\"managed\",\"name\":\"other\",\"type\":\"x\",\"instances\":[{\"index_key\":8}]},"
+        "{\"mode\":\"managed\",\"name\":\"lablink_vm\",\"type\":\"aws_instance\",\"instances\":["
+        "{\"index_key\":2},{\"index_key\":0,\"status\":\"tainted\"},{\"index_key\":5,\"deposed\":\"ab\"}]}]}";
+
+static void reads_state(void **unused _unused_)
+{
+        _cleanup_state_ struct tf_state state = {0};
+        double started, ended;
+        assert_int_equal(state_parse(some_state, strlen(some_state), "dev", &state, NULL), 0);
+        assert_int_equal(state.n, 2);
+        assert_int_equal(state.last, 2);
+        assert_string_equal(state.vm[0].hostname, "lablink-vm-dev-1");
+        assert_string_equal(state.vm[0].target, "aws_instance.lablink_vm[0]");
+        assert_true(state.vm[0].tainted && !state.vm[1].tainted);
+        assert_string_equal(state_output_of(&state, "vm_public_ips", "lablink-vm-dev-3"), "192.0.2.3");
+        assert_null(state_output_of(&state, "vm_public_ips", "lablink-vm-dev-2"));
+        assert_true(state_times(&state, "lablink-vm-dev-1", &started, &ended));
+        assert_true(ended - started > 89.9 && ended - started < 90.1);
+        assert_false(state_times(&state, "lablink-vm-dev-3", &started, &ended));
+        assert_null(state_find(&state, "lablink-vm-dev-2"));
+}
+
+static void refuses_states(void **unused _unused_)
+{
+        static const char *const bad[] = {"[]", "{", "nonsense", "{\"version\":3}", "{\"version\":\"4\"}"};
+        static const char *const empty[] = {
+                "", "\n", "{\"version\":4}", "{\"version\":4,\"resources\":{},\"outputs\":[]}",
+                "{\"version\":4,\"resources\":[3,{\"mode\":\"managed\",\"name\":\"lablink_vm\"}]}"};
+        for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+                _cleanup_state_ struct tf_state state = {0};
+                assert_true(state_parse(bad[i], strlen(bad[i]), "dev", &state, NULL) < 0);
+        }
+        for (size_t i = 0; i < ARRAY_SIZE(empty); i++) {
+                _cleanup_state_ struct tf_state state = {0};
+                assert_int_equal(state_parse(empty[i], strlen(empty[i]), "dev", &state, NULL), 0);
+                assert_int_equal(state.n, 0);
+        }
+}
+
+/* --- the engine's words --------------------------------------------------------------------------------------------- */
+
+struct heard {
+        struct buf lines;
+        int done, total, created;
+        double seconds;
+};
+
+static void on_line(void *userdata, const char *text)
+{
+        buf_addf(&((struct heard *)userdata)->lines, "%s\n", text);
+}
+
+static void on_progress(void *userdata, int done, int total)
+{
+        ((struct heard *)userdata)->done = done;
+        ((struct heard *)userdata)->total = total;
+}
+
+static void on_created(void *userdata, const char *hostname, double started, double ended)
+{
+        struct heard *heard = userdata;
+        assert_string_equal(hostname, "lablink-vm-dev-4");
+        heard->created++;
+        heard->seconds = ended - started;
+}
+
+#define MESSAGE(type, time, more) \
+        "{\"@level\":\"info\",\"@message\":\"words of " type "\",\"@timestamp\":\"2026-01-01T00:00:" time \
+        ".5Z\",\"type\":\"" type "\"" more "}"
+#define HOOK(name, key, action) \
+        ",\"hook\":{\"resource\":{\"resource_name\":\"" name "\",\"resource_key\":" key "},\"action\":\"" action "\"}"
+
+static void hears(struct stream *s, const char *line)
+{
+        stream_line(s, line, strlen(line), false);
+}
+
+static void follows_an_apply(void **state _unused_)
+{
+        struct heard heard = {0};
+        struct provider_sink sink = {
+                .line = on_line, .progress = on_progress, .created = on_created, .userdata = &heard};
+        _cleanup_json_ json_t *tokens = json_pack("{s:s}", "lablink-vm-dev-4", "SECRETsecretSECRET");
+        _cleanup_stream_ struct stream s = {.sink = &sink, .environment = "dev", .total = 2, .tokens = tokens};
+        hears(&s, MESSAGE("version", "00", ""));
+        hears(&s, MESSAGE("apply_start", "01", HOOK("lablink_vm", "3", "create")));
+        hears(&s, MESSAGE("apply_complete", "02", HOOK("other", "3", "create")));
+        hears(&s, MESSAGE("apply_complete", "11", HOOK("lablink_vm", "3", "create")));
+        hears(&s, "plain \033[1mSECRETsecretSECRET\033[0m");
+        hears(&s, "{\"type\":5}");
+        hears(&s, "{ half");
+        hears(&s, "");
+        stream_end(&s);
+        assert_int_equal(heard.created, 1);
+        assert_true(heard.seconds > 9.9 && heard.seconds < 10.1);
+        assert_int_equal(heard.done, 1);
+        assert_int_equal(heard.total, 2);
+        assert_string_equal(buf_str(&heard.lines),
+                            "words of apply_start\nwords of apply_complete\nwords of apply_complete\n"
+                            "plain ******************\n{\"type\":5}\n{ half\n");
+        buf_deinit(&heard.lines);
+}
+
+static void tells_trouble(void **state _unused_)
+{
+        struct heard heard = {0};
+        struct provider_sink sink = {.line = on_line, .userdata = &heard};
+        _cleanup_stream_ struct stream s = {.sink = &sink, .environment = "dev"};
+        hears(&s,
+              "{\"@message\":\"Error: x\",\"type\":\"diagnostic\",\"diagnostic\":{\"severity\":\"error\",\"summary\":"
+              "\"Error acquiring the state lock\",\"detail\":\"locked\\n\\nLock Info:\\n  ID:        3e6b-77\\n  Path: p\","
+              "\"address\":\"a.b[0]\",\"range\":{\"filename\":\"main.tf\",\"start\":{\"line\":7}}}}");
+        stream_line(&s, "panic \033[5m!", 11, true);
+        assert_string_equal(s.lock_id, "3e6b-77");
+        assert_string_equal(buf_str(&s.trouble), "Error acquiring the state lock: locked; panic !");
+        assert_non_null(strstr(buf_str(&heard.lines), "    (a.b[0], main.tf line 7)\n"));
+        buf_deinit(&heard.lines);
+}
+
+static void limits_output(void **state _unused_)
+{
+        struct heard heard = {0};
+        struct provider_sink sink = {.line = on_line, .userdata = &heard};
+        _cleanup_stream_ struct stream s = {.sink = &sink, .environment = "dev"};
+        _cleanup_free_ char *wide = xmalloc(100001);
+        memset(wide, 'x', 100000);
+        wide[100000] = '\0';
+        hears(&s, wide);
+        assert_true(heard.lines.len < 5000);
+        for (int i = 0; i < 30000; i++)
+                hears(&s, "line");
+        stream_end(&s);
+        assert_true(heard.lines.len < 20000 * 5 + 6000);
+        assert_non_null(strstr(buf_str(&heard.lines), "(10001 more lines of output were left out)"));
+        buf_deinit(&heard.lines);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {cmocka_unit_test(quotes),           cmocka_unit_test(guards),
+                                           cmocka_unit_test(reads_state),      cmocka_unit_test(refuses_states),
+                                           cmocka_unit_test(follows_an_apply), cmocka_unit_test(tells_trouble),
+                                           cmocka_unit_test(limits_output)};
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
