@@ -302,6 +302,7 @@ set_up_docker() {
 
 # Both must say so: the type has a GPU, and the machine sees it.
 set_up_gpu() {
+        local device
         gpu=()
         [ "$GPU_SUPPORT" = true ] || return 0
         if ! nvidia-smi; then
@@ -324,6 +325,10 @@ set_up_gpu() {
         systemctl restart docker
         again 10 docker_answers
         gpu=(--gpus all)
+        # Named to docker too: else systemd, when it reloads, takes devices away that only the GPU's runtime knew of.
+        for device in /dev/nvidia*; do
+                [ ! -c "$device" ] || gpu+=(--device "$device")
+        done
 }
 
 pull_image() {
