@@ -121,8 +121,8 @@ static void put_ours(struct environment *e, const struct provider *p)
         put_text(e, "CHECKPOINT_DISABLE", "1");
         put_text(e, "TF_DATA_DIR", data);
         put_text(e, "TF_VAR_vm_tokens", text);
-        if (script)
-                put_text(e, "TF_VAR_custom_startup_script_path", script);
+        /* Switched off it must not be found at the module's default place either; deployed modules take no "". */
+        put_text(e, "TF_VAR_custom_startup_script_path", str_or(script, "/nonexistent/custom-startup.sh"));
         put_text(e, "LABLINK_RUNNER", n > 0 ? (runner[n] = '\0', runner) : "lablink-runner");
         put_text(e, "LABLINK_SETTINGS", settings);
         if (!getenv("HOME"))
