@@ -98,10 +98,10 @@ static json_t *web_handover(struct supervisor *s, int socket_fd)
 {
         struct stat st;
         json_int_t owner = stat(s->state_dir, &st) == 0 ? (json_int_t)st.st_uid : (json_int_t)geteuid();
-        return json_pack("{s:o, s:s, s:s, s:s, s:s, s:I, s:{s:i, s:i, s:i, s:i}}", "config", config_without_password(s),
-                         "conninfo", s->conninfo, "site", s->site, "admin_hash", s->admin_hash, "public_url",
-                         s->public_url, "owner", owner, "fds", "supervisor", socket_fd, "tcp", s->listen_tcp, "admin",
-                         s->listen_admin, "vm", s->listen_vm);
+        return json_pack("{s:o, s:s, s:s, s:s, s:s, s:s, s:I, s:{s:i, s:i, s:i, s:i}}", "config",
+                         config_without_password(s), "aws_holder", s->keys.holder, "conninfo", s->conninfo, "site",
+                         s->site, "admin_hash", s->admin_hash, "public_url", s->public_url, "owner", owner, "fds",
+                         "supervisor", socket_fd, "tcp", s->listen_tcp, "admin", s->listen_admin, "vm", s->listen_vm);
 }
 
 /* The program is executed by its own link in /proc: the user that it becomes need not reach its directory. */
@@ -160,8 +160,9 @@ static struct runner_child *free_slot(struct supervisor *s, int64_t operation)
 static int start_runner(struct supervisor *s, int64_t operation, pid_t *ret, struct error *error)
 {
         _cleanup_close_ int fd = -1;
-        _cleanup_json_ json_t *handover = json_pack("{s:O, s:s, s:s}", "config", s->config_json, "conninfo",
-                                                    s->conninfo, "site", s->site);
+        _cleanup_json_ json_t *handover = json_pack("{s:O, s:s, s:s, s:o}", "config", s->config_json, "conninfo",
+                                                    s->conninfo, "site", s->site, "aws",
+                                                    keys_json(s, operation == RUNNER_AWS));
         int r = pipe_with(handover, &fd, error);
         if (r < 0)
                 return r;
@@ -169,9 +170,10 @@ static int start_runner(struct supervisor *s, int64_t operation, pid_t *ret, str
         snprintf(id, sizeof id, "%lld", (long long)operation);
         snprintf(fd_text, sizeof fd_text, "%d", fd);
         const char *work[] = {s->runner_path, "--handover", fd_text, "operation", id, NULL};
-        const char *reconcile[] = {s->runner_path, "--handover", fd_text, "reconcile", NULL};
+        const char *look[] = {s->runner_path, "--handover", fd_text, operation == RUNNER_AWS ? "aws" : "reconcile",
+                              NULL};
         _cleanup_free_ const char **environment = plain_environment();
-        struct process_spec spec = {.argv = operation ? work : reconcile,
+        struct process_spec spec = {.argv = operation > 0 ? work : look,
                                     .env = environment,
                                     .cwd = "/",
                                     .stdin_fd = PROCESS_FD_NULL,
@@ -189,18 +191,21 @@ void spawn_runner(struct supervisor *s, int64_t operation)
         struct runner_child *slot = free_slot(s, operation);
         if (!slot) {
                 s->reconcile_again |= operation == 0;
+                s->keys.check_again |= operation == RUNNER_AWS;
                 return;
         }
-        if (operation)
+        if (operation > 0)
                 failpoint("operation.before-runner");
         if (start_runner(s, operation, &slot->pid, &error) < 0) {
                 slot->pid = 0;
                 log_error("cannot start a runner: %s", error_text(&error));
                 return;
         }
-        if (operation)
+        if (operation > 0)
                 failpoint("operation.after-runner");
         slot->operation = operation;
+        if (operation == RUNNER_AWS)
+                memcpy(s->keys.checking, s->keys.change, sizeof s->keys.checking);
 }
 
 bool runners_at_work(struct supervisor *s)

@@ -3,9 +3,9 @@
  * open, as one JSON object through an inherited pipe, whose descriptor is the argument of `web-process`. The object
  * names the other inherited descriptors:
  *
- *   {"config", "conninfo", "site", "admin_hash", "public_url", "owner", "fds": {"supervisor", "tcp", "admin", "vm"}}
+ *   {"config", "aws_holder", "conninfo", "site", "admin_hash", "public_url", "owner", "fds": {"supervisor", "tcp", "admin", "vm"}}
  *
- * `supervisor` is a SOCK_SEQPACKET socket for int64_t messages; `tcp`, `admin` and `vm` are listening sockets.
+ * `supervisor` is a SOCK_SEQPACKET socket for int64_t messages, and the one of lab/aws_order.h; `tcp`, `admin` and `vm` are listening sockets.
  */
 #pragma once
 

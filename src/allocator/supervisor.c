@@ -46,6 +46,7 @@ int supervisor_prepare(struct supervisor *s, struct error *error)
         if (r == -EWOULDBLOCK)
                 return error_set(error, r, "another allocator already runs with the state directory %s", s->state_dir);
         set_default_config_facts(s);
+        keys_init(&s->keys);
         if (r == 0)
                 r = site_open(s->state_dir, s->site, error);
         if (r == 0)
@@ -110,6 +111,11 @@ static void web_ended(struct supervisor *s, int status)
 
 static void runner_ended(struct supervisor *s, struct runner_child *child, int status)
 {
+        if (child->operation == RUNNER_AWS) {
+                *child = (struct runner_child){0};
+                keys_checked(s, status);
+                return;
+        }
         bool was_reconcile = child->operation == 0;
         _cleanup_free_ char *outcome = process_outcome(status);
         if (status != 0)
@@ -170,24 +176,39 @@ static void announce(struct supervisor *s)
         fflush(stdout);
 }
 
+static void obey(struct supervisor *s, int64_t word)
+{
+        if (word == MESSAGE_READY)
+                announce(s);
+        else if (word == MESSAGE_AWS_CHECK && !s->stopping)
+                keys_check(s);
+        else if (word >= 0 && !s->stopping)
+                spawn_runner(s, word);
+}
+
 static void hear_web(struct supervisor *s)
 {
-        int64_t word;
+        union {
+                int64_t word;
+                struct aws_order order;
+        } message;
         while (s->web_socket >= 0) {
-                ssize_t n = recv(s->web_socket, &word, sizeof word, MSG_DONTWAIT);
+                ssize_t n = recv(s->web_socket, &message, sizeof message, MSG_DONTWAIT);
                 if (n < 0 && errno == EINTR)
                         continue;
                 if (n < 0 && errno == EAGAIN)
                         return;
-                if (n != (ssize_t)sizeof word) {
+                if (n == (ssize_t)sizeof message.order &&
+                    (message.word == MESSAGE_AWS_SET || message.word == MESSAGE_AWS_UNSET)) {
+                        keys_order(s, &message.order);
+                        continue;
+                }
+                if (n != (ssize_t)sizeof message.word) {
                         closep(&s->web_socket);
                         s->web_socket = -1;
                         return;
                 }
-                if (word == MESSAGE_READY)
-                        announce(s);
-                else if (word >= 0 && !s->stopping)
-                        spawn_runner(s, word);
+                obey(s, message.word);
         }
 }
 
@@ -263,7 +284,7 @@ static bool operation_at_work(const struct supervisor *s)
 {
         bool looks = false;
         for (size_t i = 0; i < RUNNERS_MAX; i++) {
-                if (s->runners[i].pid && s->runners[i].operation)
+                if (s->runners[i].pid && s->runners[i].operation > 0)
                         return true;
                 looks |= s->runners[i].pid != 0;
         }
@@ -302,6 +323,7 @@ int supervisor_run(struct supervisor *s)
         watch_postmaster(s);
         start_web(s);
         spawn_runner(s, 0);
+        keys_check(s);
         while (!s->stopping)
                 turn(s, s->web_due_ms || s->postmaster_due_ms || s->reconcile_due_ms ? 50 : 1000);
         log_info("stopping");
@@ -321,6 +343,7 @@ void supervisor_deinit(struct supervisor *s)
         closep(&s->signals);
         closep(&s->postmaster);
         closep(&s->lock_fd);
+        keys_deinit(&s->keys);
         json_decref(s->config_json);
         free(s->state_dir);
         free(s->conninfo);

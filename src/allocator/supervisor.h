@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "allocator/keys.h"
 #include "config/config.h"
 #include "db/cluster.h"
 #include "lab/site.h"
@@ -12,7 +13,7 @@
 
 struct runner_child {
         pid_t pid;
-        int64_t operation; /* 0: reconcile */
+        int64_t operation; /* 0: reconcile; RUNNER_AWS */
 };
 
 struct supervisor {
@@ -37,6 +38,7 @@ struct supervisor {
         int64_t reconcile_pause_ms; /* after one that failed; grows */
         int64_t reconcile_due_ms;   /* 0: housekeeping's word is enough */
         struct runner_child runners[RUNNERS_MAX];
+        struct keys keys;
 };
 
 /* Everything up to the first child; prints nothing but problems. */

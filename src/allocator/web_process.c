@@ -170,6 +170,8 @@ static int start(struct process *p, const json_t *handover, struct error *error)
         web->supervisor = inherited(handover, "supervisor");
         web->owner = (uid_t)json_integer_value(json_object_get(handover, "owner"));
         web->public_url = xstrdup(json_get_string(handover, "public_url"));
+        web->site = xstrdup(str_or(json_get_string(handover, "site"), ""));
+        web->aws_holder = xstrdup(str_or(json_get_string(handover, "aws_holder"), ""));
         web->started_ms = clock_ms();
         r = open_database(web, json_get_string(handover, "conninfo"), str_or(json_get_string(handover, "site"), ""),
                           error);
@@ -238,6 +240,8 @@ static void stop(struct process *p)
         limiter_free(web->wrong_codes);
         config_free(web->config);
         free(web->public_url);
+        free(web->site);
+        free(web->aws_holder);
 }
 
 /* A waiting VM is an open connection: as many as the machine allows. */

@@ -9,6 +9,8 @@
 #include "base/text.h"
 #include "http/internal.h"
 
+#define FORM_USUAL 12288 /* bytes of a form with AWS credentials, at most */
+
 static void drop_body(struct request *req)
 {
         req->server->body_bytes -= req->body_charge;
@@ -26,6 +28,8 @@ static void keep(struct request *req, const char *data, size_t len)
                 drop_body(req);
                 return;
         }
+        if (!req->body.cap && req->route->body == HTTP_BODY_ANY)
+                buf_reserve(&req->body, FORM_USUAL); /* at once: growing would leave copies behind */
         buf_add(&req->body, data, len);
         server->body_bytes += req->body.cap - req->body_charge;
         req->body_charge = req->body.cap;
@@ -106,5 +110,7 @@ void body_parse(struct request *req)
         else
                 request_refuse(req, 415, "content-type", "This address takes %s, not %.100s.",
                                taken == HTTP_BODY_FORM ? "a form" : "JSON", type);
+        if (req->route->body == HTTP_BODY_ANY && req->body.len)
+                explicit_bzero(req->body.data, req->body.len); /* a form may hold a password or a key */
         buf_deinit(&req->body); /* what was made of it is charged until the request ends */
 }

@@ -33,6 +33,12 @@ struct form *form_free(struct form *form)
         return NULL;
 }
 
+void form_wipe(struct form *form)
+{
+        for (size_t i = 0; form && i < form->n; i++)
+                explicit_bzero(form->fields[i].value, strlen(form->fields[i].value));
+}
+
 const char *form_get(const struct form *form, const char *name)
 {
         for (size_t i = 0; form && i < form->n; i++)
@@ -69,10 +75,14 @@ static int add_pair(struct form *form, const char *pair, size_t len, struct erro
         size_t name_len = equals ? (size_t)(equals - pair) : len;
         if (len > 6 * FIELD_BYTES_MAX)
                 return error_set(error, -EINVAL, "A field of the form is larger than %d bytes.", FIELD_BYTES_MAX);
+        buf_reserve(&value, len - name_len); /* at once: growing would leave copies behind */
         if (uri_decode(pair, name_len, URI_QUERY, &name) < 0 ||
             (equals && uri_decode(equals + 1, len - name_len - 1, URI_QUERY, &value) < 0))
                 return error_set(error, -EINVAL, "The form is not well encoded.");
-        return add_field(form, &name, &value, error);
+        int r = add_field(form, &name, &value, error);
+        if (value.len)
+                explicit_bzero(value.data, value.len); /* it may be a password or a key */
+        return r;
 }
 
 static int parse_urlencoded(struct form *form, const char *body, size_t len, struct error *error)

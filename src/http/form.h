@@ -13,6 +13,7 @@ struct form;
 int form_parse(const char *content_type, const char *body, size_t len, struct form **ret, struct error *error);
 const char *form_get(const struct form *form, const char *name); /* the first of that name, or NULL */
 struct form *form_free(struct form *form);
+void form_wipe(struct form *form); /* overwrites every value */
 static inline void form_freep(struct form **form)
 {
         form_free(*form);

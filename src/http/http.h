@@ -110,6 +110,9 @@ json_t *request_json(struct task *t);      /* the body when it was a JSON object
 /* A field of the form, or a string member of the JSON object; NULL when missing or another type. Borrowed. */
 const char *request_field(struct task *t, const char *name);
 
+/* Overwrites the body and what was parsed of it: request_field and request_json give nothing afterwards. */
+void request_forget(struct task *t);
+
 /* This request answers when it answers (a VM's wait, a stream): its deadline is lifted. */
 void request_no_deadline(struct task *t);
 

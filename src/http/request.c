@@ -258,6 +258,26 @@ bool request_wants_events(struct task *t)
         return accept_weight(request_header(t, "Accept"), "text/event-stream") > 0;
 }
 
+static void wipe_json(json_t *object)
+{
+        const char *key;
+        json_t *value;
+        json_object_foreach (object, key, value) {
+                char *text = (char *)json_string_value(value);
+                if (text)
+                        explicit_bzero(text, json_string_length(value));
+        }
+        json_decref(object);
+}
+
+void request_forget(struct task *t)
+{
+        struct request *req = request_of(t);
+        form_wipe(req->form);
+        req->form = form_free(req->form);
+        wipe_json(STEAL(req->json));
+}
+
 json_t *request_json(struct task *t)
 {
         return request_of(t)->json;

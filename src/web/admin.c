@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/text.h"
+#include "lab/aws_order.h"
 #include "lab/names.h"
 #include "lab/settings.h"
 #include "web/routes.h"
@@ -17,6 +18,8 @@ void admin_state_free(void *state)
         json_decref(s->operation.value);
         json_decref(s->provider.value);
         json_decref(s->list.array);
+        json_decref(s->aws.value);
+        free(s->aws_problem);
         free(s->hostname);
 }
 
@@ -38,6 +41,17 @@ static void add_orphans(json_t *model)
                 json_object_set_new(model, "orphans", json_integer((json_int_t)json_array_size(orphans)));
 }
 
+static void add_aws(const struct admin_state *s, json_t *model)
+{
+        if (!json_object_get(model, "aws"))
+                return;
+        aws_add_words(model);
+        if (s->aws_message)
+                json_object_set_new(model, "aws_message", json_string(s->aws_message));
+        if (s->aws_problem)
+                json_object_set_new(model, "aws_problem", json_string(s->aws_problem));
+}
+
 static int overview_answer(struct task *t)
 {
         struct admin_state *s = t->state;
@@ -51,15 +65,28 @@ static int overview_answer(struct task *t)
                                   config_client_auth(web->config), "vms_max", (json_int_t)web->config->provider.vms_max,
                                   "count", json_object_get(counts, "total"), "assigned",
                                   json_object_get(counts, "assigned"), "extension", web->config->machine.extension);
-        if (!request_wants_json(t))
+        if (str_eq(s->template_name, "admin"))
+                json_object_set_new(model, "aws", aws_model(web, s->aws.value));
+        if (!request_wants_json(t)) {
                 add_orphans(model);
-        return reply_view(t, 200, s->template_name, model);
+                add_aws(s, model);
+        }
+        return reply_view(t, s->status, s->template_name, model);
+}
+
+static int overview_aws(struct task *t)
+{
+        struct admin_state *s = t->state;
+        _cleanup_free_ char *key = aws_order_setting(web_of(t)->site);
+        if (!str_eq(s->template_name, "admin") || s->aws.value)
+                return overview_answer(t);
+        return db_await(t, setting_get(key, &s->aws), overview_answer);
 }
 
 static int overview_provider(struct task *t)
 {
         struct admin_state *s = t->state;
-        return db_await(t, setting_get("provider", &s->provider), overview_answer);
+        return db_await(t, setting_get("provider", &s->provider), overview_aws);
 }
 
 static int overview_operation(struct task *t)
@@ -72,7 +99,14 @@ static int overview(struct task *t, const char *template_name)
 {
         struct admin_state *s = t->state;
         s->template_name = template_name;
+        s->status = s->status ? s->status : 200;
         return db_await(t, vm_counts(&s->counts), overview_operation);
+}
+
+int admin_overview(struct task *t, unsigned status)
+{
+        ((struct admin_state *)t->state)->status = status;
+        return overview(t, "admin");
 }
 
 int admin_page(struct task *t)

@@ -59,6 +59,10 @@ const struct http_route web_routes[] = {
         GET("/admin/logs/:hostname", logs_page, HTML, RIGHT_ADMIN, logs_state, "Log of one VM"),
         GET("/admin/operations", operations_list, HTML, RIGHT_ADMIN, operation_state, "Operations, newest first"),
         GET("/admin/operations/:id", operation_page, HTML, RIGHT_ADMIN, follow_state, "One operation with its output"),
+        POST("/api/admin/set-aws-credentials", aws_set, HTTP_BODY_ANY, HTML, RIGHT_ADMIN, admin_state,
+             "Set AWS credentials and try them"),
+        POST("/api/admin/unset-aws-credentials", aws_unset, HTTP_BODY_ANY, HTML, RIGHT_ADMIN, admin_state,
+             "Forget the AWS credentials that were set"),
         POST("/api/admin/vms/:hostname/release", release_seat, HTTP_BODY_ANY, HTML, RIGHT_ADMIN, admin_state,
              "Release a seat"),
 

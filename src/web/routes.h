@@ -1,6 +1,7 @@
 /* States of the routes: what a handler must remember between its steps. Zeroed at start, released when the request ends. */
 #pragma once
 
+#include "base/token.h"
 #include "lab/logs.h"
 #include "lab/operation.h"
 #include "lab/report.h"
@@ -58,7 +59,14 @@ struct admin_state {
         struct release_answer released;
         bool asked_again;
         const char *template_name;
+        unsigned status;
         char *hostname;
+        struct json_answer aws;
+        char aws_change[TOKEN_LENGTH + 1];
+        bool aws_set;
+        int64_t aws_deadline_ms;
+        const char *aws_message;
+        char *aws_problem;
 };
 
 struct operation_state {
@@ -100,6 +108,13 @@ struct ready_state {
         struct json_answer provider;
         struct count_answer count;
 };
+
+/* The administrator's first page, under another status than 200 when it tells of a failure. */
+int admin_overview(struct task *t, unsigned status);
+
+/* --- aws.c: what pages say about AWS credentials --- */
+json_t *aws_model(struct web *web, const json_t *value); /* `value`: of the settings table, or NULL */
+void aws_add_words(json_t *model);
 
 void claim_state_free(void *state);
 void startup_state_free(void *state);

@@ -26,6 +26,7 @@ struct web {
         int supervisor; /* socket to the supervisor; -1: none */
         uid_t owner;    /* may use the admin socket besides root */
         char *public_url;
+        char *site, *aws_holder; /* this allocator, and this supervisor's life: see lab/aws_order.h */
         int64_t started_ms;
 };
 
@@ -109,6 +110,8 @@ int create_page(struct task *t);
 int instances_page(struct task *t);
 int delete_page(struct task *t);
 int release_seat(struct task *t);
+int aws_set(struct task *t); /* aws.c */
+int aws_unset(struct task *t);
 int launch_start(struct task *t); /* operations.c */
 int destroy_start(struct task *t);
 int repair_start(struct task *t);

@@ -1,11 +1,14 @@
 """Planted secrets: one whole workshop, and then every place that should not hold them is searched."""
 
+import contextlib
 import glob
+import http.server
 import json
 import os
 import pathlib
 import stat
 import subprocess
+import threading
 
 from lab import CRD, CODE, wait_until
 from workshop import JSON, claim, code_of, records, running
@@ -15,6 +18,7 @@ ACCESS_CODE = "planted-word-said-aloud"
 LOG_TOKEN = "planted-log-token-" + "x" * 30
 PIN = "7319264850"  # ten digits: six stand in many a number
 AWS_KEY = "planted/aws/secret/access/key"
+SET_KEY, SET_SECRET, SET_TOKEN = "AKIDPLANTEDCANARY", "planted/secret/key/set+on/the=page", "planted-session-token/" + "y" * 500
 OTHERS_SECRET = "planted-secret-of-another-program"
 
 
@@ -41,6 +45,31 @@ def dump(lab):
     return done.stdout
 
 
+class Sts(http.server.BaseHTTPRequestHandler):
+    """Accepts whatever credentials come."""
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.tokens.append(self.headers["X-Amz-Security-Token"])
+        body = b"<R><GetCallerIdentityResult><Arn>arn:aws:iam::1:user/x</Arn><UserId>x</UserId><Account>1</Account></GetCallerIdentityResult></R>"
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *words):
+        pass
+
+
+@contextlib.contextmanager
+def sts():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Sts) as server:
+        server.tokens = []
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
 def process_texts(lab):
     for process in lab.processes():
         if process.pid == lab.process.pid or process.program == "lablink-runner":
@@ -54,12 +83,21 @@ def process_texts(lab):
 
 
 def test_no_planted_secret_is_found_where_it_is_not_needed(workshop):
+    with sts() as server:
+        look_everywhere(workshop, server)
+
+
+def look_everywhere(workshop, server):
     lab = workshop(name="canary", app={"admin_password": PASSWORD, "pin": PIN},
                    security={"access_code": ACCESS_CODE, "log_token": LOG_TOKEN, "client_auth": "token"})
     # secrets of the environment in which somebody starts the lab
     lab.interrupt()
-    lab.environment = {"AWS_SECRET_ACCESS_KEY": AWS_KEY, "OTHER_SECRET": OTHERS_SECRET}
+    lab.environment = {"AWS_SECRET_ACCESS_KEY": AWS_KEY, "OTHER_SECRET": OTHERS_SECRET, "AWS_ENDPOINT_URL": "http://127.0.0.1:%d" % server.server_address[1]}
     lab.start()
+    keys = {"aws_access_key_id": SET_KEY, "aws_secret_access_key": SET_SECRET, "aws_token": SET_TOKEN}
+    answer = lab.post("/api/admin/set-aws-credentials", data=keys, admin=True)
+    assert answer.status_code == 200 and server.tokens[-1] == SET_TOKEN, answer.text
+    searched("the answer to AWS credentials", answer.text, {"key": SET_KEY, "secret": SET_SECRET, "token": SET_TOKEN})
     lab.launch(2)
     running(lab, 2)
 
@@ -87,7 +125,8 @@ def test_no_planted_secret_is_found_where_it_is_not_needed(workshop):
     lab.post("/api/vm-logs", json={"log_stream": seats[1].json()["hostname"], "messages": ["--code=%s pin %s" % (code_of(1), PIN)]},
              headers={"Authorization": "Bearer " + LOG_TOKEN})
 
-    common = {"password": PASSWORD, "access code": ACCESS_CODE, "log token": LOG_TOKEN, "AWS key": AWS_KEY, "other's": OTHERS_SECRET, **tokens}
+    common = {"password": PASSWORD, "access code": ACCESS_CODE, "log token": LOG_TOKEN, "AWS key": AWS_KEY, "other's": OTHERS_SECRET, "AWS secret that was set": SET_SECRET,
+              "AWS key that was set": SET_KEY, "AWS token that was set": SET_TOKEN, **tokens}
     personal = {"PIN": PIN, "code 1": code_of(1), "code 2": code_of(2)}
 
     searched("the allocator's log", lab.log(), {**common, **personal})
