@@ -83,9 +83,10 @@ def needs_engine():
 
 
 def run_engine(*words, cwd, code=0, **environment):
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("TF_")}
     done = subprocess.run(
         [needs_engine(), *words], cwd=cwd, capture_output=True, text=True,
-        env={**os.environ, "TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1", "TF_DATA_DIR": str(cwd / ".terraform"), **environment})
+        env={**kept, "TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1", "TF_DATA_DIR": str(cwd / ".terraform"), **environment})
     assert code is None or done.returncode == code, done.stdout + done.stderr
     return done
 
