@@ -219,11 +219,14 @@ class Front(http.server.ThreadingHTTPServer):
         def do_POST(self):
             self.server.take(self)
 
-    def __init__(self, behind):
+    def __init__(self, behind, tls=None):
+        """`tls`: a server's SSL context, to be spoken to by https."""
         super().__init__(("127.0.0.1", 0), Front.Handler)
+        if tls:
+            self.socket = tls.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
         self.behind, self.play, self.seen, self.lock = behind, [], [], threading.Lock()
         self.released = threading.Event()
-        self.scheme = "http"
+        self.scheme = "https" if tls else "http"
         threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
     @property

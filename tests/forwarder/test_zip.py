@@ -1,0 +1,112 @@
+"""The zip that `make lambda` builds, in a root directory that holds nothing else: no C library, no certificates, no shell;
+only /dev, /proc and, where a test says so, what the Lambda runtime has there."""
+
+import os
+import shutil
+import ssl
+import subprocess
+import zipfile
+
+import pytest
+
+from function import Front, event, failed, function, stored
+from lab import BUILD, ROOT, SANITIZED
+
+pytestmark = [pytest.mark.skipif(SANITIZED, reason="a sanitized program is not what is shipped"), pytest.mark.xdist_group("zip")]
+# As Lambda sets it: the runtime's own directories come first, and the C library there is another.
+LIBRARY_PATH = "/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib"
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    path = tmp_path_factory.mktemp("zip") / "forwarder.zip"
+    subprocess.run([str(ROOT / "tools/make-lambda"), "--build", str(BUILD), "--output", str(path)], check=True)
+    return path
+
+
+@pytest.fixture
+def task(archive, tmp_path):
+    """The zip's content, with the modes it says, as Lambda unpacks it."""
+    place = tmp_path / "task"
+    with zipfile.ZipFile(archive) as files:
+        files.extractall(place)
+        for entry in files.infolist():
+            (place / entry.filename).chmod(entry.external_attr >> 16 & 0o777)
+    return place
+
+
+def bare(task, *more):
+    """The command line that starts the function in such a root; `more`: words for bwrap."""
+    return ["bwrap", "--die-with-parent", "--ro-bind", str(task), "/var/task", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp",
+            "--chdir", "/var/task", *more, "/var/task/bootstrap"]
+
+
+def test_content(archive, tmp_path):
+    again = tmp_path / "again.zip"
+    subprocess.run([str(ROOT / "tools/make-lambda"), "--build", str(BUILD), "--output", str(again)], check=True)
+    assert again.read_bytes() == archive.read_bytes()
+    assert archive.stat().st_size < 20 << 20
+    with zipfile.ZipFile(archive) as files:
+        modes = {entry.filename: entry.external_attr >> 16 & 0o777 for entry in files.infolist()}
+        listed = files.read("libraries.txt").decode()
+    assert modes["bootstrap"] == 0o755
+    assert {name.split("/")[-1] for name in modes if name.startswith("lib/")} == {
+        line.split()[0] for line in listed.splitlines() if ".so" in line.split()[0]}
+    assert all("/" not in name or name.startswith("lib/") for name in modes)
+
+
+def test_in_a_bare_root(task, lab, front):
+    with function(front.url, lab.token, bare(task)) as it:
+        stored(it.invoke(event("vm-1", ["from nowhere"])))
+        assert set(os.listdir(task)) == {"bootstrap", "lib", "ca-certificates.crt", "libraries.txt"}
+    assert lab.lines() == ["from nowhere"]
+
+
+def test_beside_the_runtime(task, lab, front, tmp_path):
+    """Another C library in the directories that Lambda names first is not taken; names are looked up."""
+    other = tmp_path / "lib64"
+    other.mkdir()
+    for path in (task / "lib").iterdir():
+        (other / path.name).write_bytes(b"not this one")
+    (tmp_path / "hosts").write_text("127.0.0.1 allocator.example.org\n")
+    (tmp_path / "nsswitch.conf").write_text("hosts: files dns myhostname\n")
+    words = ["--ro-bind", str(other), "/lib64", "--ro-bind", str(tmp_path / "hosts"), "/etc/hosts",
+             "--ro-bind", str(tmp_path / "nsswitch.conf"), "/etc/nsswitch.conf", "--setenv", "LD_LIBRARY_PATH", LIBRARY_PATH]
+    with function(front.url.replace("127.0.0.1", "allocator.example.org"), lab.token, bare(task, *words)) as it:
+        stored(it.invoke(event("vm-1", ["beside another"])))
+    assert lab.lines() == ["beside another"]
+
+
+@pytest.fixture
+def tls(lab, tmp_path):
+    """(a front that speaks TLS, the certificate that it must be trusted by)"""
+    key, certificate = tmp_path / "key.pem", tmp_path / "own-ca.pem"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+                    "-subj", "/CN=allocator", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)],
+                   check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    it = Front(lab, context)
+    yield it, certificate
+    it.close()
+
+
+def test_https(task, lab, front, tls):
+    """With the function's own certificate file; a server that none of the carried ones signed is not trusted."""
+    secure, certificate = tls
+    shutil.copy(certificate, task / "own-ca.pem")
+    with function(secure.url.replace("https://", ""), lab.token, bare(task), SSL_CERT_FILE="/var/task/own-ca.pem") as it:
+        stored(it.invoke(event("vm-1", ["by TLS"])))
+    assert lab.lines() == ["by TLS"]
+    with function(secure.url, lab.token, bare(task)) as it:
+        assert "certificate" in failed(it.invoke(event("vm-1", ["x"], first=1), seconds=3), "no time left")
+    seen = len(secure.seen)
+    # From http to https, as the proxy of an allocator with TLS says: without a token only.
+    moved = (308, [("Location", secure.url + "/api/vm-logs")])
+    front.play = [moved, moved]
+    with function(front.url, lab.token, bare(task), SSL_CERT_FILE="/var/task/own-ca.pem") as it:
+        failed(it.invoke(event("vm-1", ["x"], first=1)), "HTTP 308")
+    assert len(secure.seen) == seen
+    with function(front.url, None, bare(task), SSL_CERT_FILE="/var/task/own-ca.pem") as it:
+        failed(it.invoke(event("vm-1", ["x"], first=1)), "HTTP 401")
+    assert secure.seen[-1][2] == front.seen[-1][2] and secure.seen[-1][2]["messages"] == ["x"]
