@@ -54,6 +54,7 @@ static void on_connection(void *cls, struct MHD_Connection *mhd, void **context,
                 *context = connection_new(listener, mhd);
         } else if (connection) {
                 list_remove(&connection->idle);
+                hangup_unwatch(connection);
                 listener->server->connections--;
                 free(connection);
                 *context = NULL;
@@ -76,7 +77,8 @@ static void *on_uri(void *cls _unused_, const char *uri, struct MHD_Connection *
         const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
         struct connection *connection = info->socket_context;
         list_remove(&connection->idle);
-        struct request *req = request_new(connection, mhd, uri);
+        hangup_unwatch(connection);
+        struct request *req = connection->req = request_new(connection, mhd, uri);
         req->bad_target = !is_whole(uri);
         return req;
 }
@@ -123,7 +125,7 @@ static enum MHD_Result on_request(void *cls _unused_, struct MHD_Connection *mhd
                         return fits ? MHD_YES : MHD_NO;
                 }
                 req->phase = PHASE_RUNNING;
-                hangup_unwatch(req);
+                hangup_unwatch(req->connection);
                 request_begin(req);
                 return go_on(req);
         case PHASE_RUNNING:
@@ -142,6 +144,7 @@ static void on_completed(void *cls _unused_, struct MHD_Connection *mhd _unused_
         if (!req)
                 return;
         struct connection *connection = req->connection;
+        connection->req = NULL;
         connection->idle_since = clock_ms();
         list_append(&req->server->idle, &connection->idle);
         request_completed(req, code == MHD_REQUEST_TERMINATED_COMPLETED_OK);
@@ -168,35 +171,58 @@ struct MHD_Daemon *daemon_start(struct listener *listener, int fd, unsigned conn
 
 /* --- clients that leave before they are answered ------------------------------------------------------------------ */
 
-void hangup_watch(struct request *req)
+void hangup_watch(struct connection *connection)
 {
-        struct epoll_event event = {.events = EPOLLRDHUP, .data.ptr = req};
-        if (epoll_ctl(req->server->hangup_fd, EPOLL_CTL_ADD, req->connection->fd, &event) == 0)
-                req->watched = true;
+        struct epoll_event event = {.events = EPOLLRDHUP, .data.ptr = connection};
+        if (epoll_ctl(connection->listener->server->hangup_fd, EPOLL_CTL_ADD, connection->fd, &event) == 0)
+                connection->watched = true;
 }
 
-void hangup_unwatch(struct request *req)
+void hangup_unwatch(struct connection *connection)
 {
-        if (req->watched)
-                epoll_ctl(req->server->hangup_fd, EPOLL_CTL_DEL, req->connection->fd, NULL);
-        req->watched = false;
+        if (connection->watched)
+                epoll_ctl(connection->listener->server->hangup_fd, EPOLL_CTL_DEL, connection->fd, NULL);
+        connection->watched = false;
 }
 
 /* Bytes that libmicrohttpd has not read yet may be all that a request still wants. */
-static bool has_more(const struct request *req)
+static bool has_more(const struct connection *connection)
 {
         int bytes = 0;
-        return req->phase <= PHASE_BODY && ioctl(req->connection->fd, FIONREAD, &bytes) == 0 && bytes > 0;
+        return (!connection->req || connection->req->phase <= PHASE_BODY) &&
+               ioctl(connection->fd, FIONREAD, &bytes) == 0 && bytes > 0;
+}
+
+/* libmicrohttpd forgets a connection that ended while an answer was made, until no other has been silent for longer. One
+ * with a time limit of its own is looked at in each run. */
+void connection_close(struct connection *connection)
+{
+        shutdown(connection->fd, SHUT_RDWR);
+        MHD_set_connection_option(connection->mhd, MHD_CONNECTION_OPTION_TIMEOUT, 1U);
+        connection->listener->wants_run = true;
+}
+
+static void hung_up(struct connection *connection)
+{
+        struct http_server *server = connection->listener->server;
+        bool more = has_more(connection);
+        hangup_unwatch(connection);
+        if (connection->req) {
+                if (!more)
+                        request_cut(connection->req);
+                return;
+        }
+        list_remove(&connection->idle);
+        if (more)
+                list_append(server->idle.next, &connection->idle); /* older than all others there; looked at again */
+        else
+                connection_close(connection);
 }
 
 void hangup_read(struct http_server *server)
 {
         struct epoll_event events[HANGUPS_A_READ];
         int n = epoll_wait(server->hangup_fd, events, HANGUPS_A_READ, 0);
-        for (int i = 0; i < n; i++) {
-                struct request *req = events[i].data.ptr;
-                hangup_unwatch(req);
-                if (!has_more(req))
-                        request_cut(req);
-        }
+        for (int i = 0; i < n; i++)
+                hung_up(events[i].data.ptr);
 }

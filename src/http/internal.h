@@ -43,10 +43,12 @@ struct listener {
 };
 
 struct connection {
-        struct list idle; /* server.idle while no request has fully begun */
+        struct list idle; /* server.idle, then server.quiet, while no request has fully begun */
         struct listener *listener;
         struct MHD_Connection *mhd;
+        struct request *req; /* the present one, or NULL */
         int fd;
+        bool watched; /* by hangup_fd */
         uid_t uid;
         int64_t idle_since;
 };
@@ -75,7 +77,8 @@ struct http_server {
         struct list listeners;
         struct list active;   /* struct request.link: every live request is here ... */
         struct list sleeping; /* ... or here, while it waits without a deadline and its socket is watched */
-        struct list idle;     /* struct connection.idle, the oldest first */
+        struct list idle;     /* struct connection.idle, the oldest first ... */
+        struct list quiet;    /* ... and those that have been so for a moment: their sockets are watched */
         struct list resumes;  /* struct request.resume: to be woken or cut at the end of this turn */
         struct list settling; /* struct stream.settle: began to wait in this turn */
         struct turn_hook hook;
@@ -84,7 +87,7 @@ struct http_server {
         uv_idle_t *again; /* keeps the loop from sleeping while libmicrohttpd has more to do */
         bool ticking;
         unsigned ticks;
-        int hangup_fd; /* an epoll of its own over suspended sockets, EPOLLRDHUP */
+        int hangup_fd; /* an epoll of its own over suspended and quiet sockets, EPOLLRDHUP */
         uv_poll_t *hangup_poll;
         size_t body_bytes;
         unsigned connections, connections_max;
@@ -143,9 +146,9 @@ struct request {
         int64_t started_ms, deadline_ms, suspended_ms;
         uint8_t phase;
         bool no_deadline;
-        bool suspended, watched; /* by libmicrohttpd; its socket by hangup_fd */
-        bool cut;                /* the connection is to be closed */
-        bool closing;            /* after the answer */
+        bool suspended; /* by libmicrohttpd */
+        bool cut;       /* the connection is to be closed */
+        bool closing;   /* after the answer */
         bool task_over, mhd_over;
 };
 
@@ -235,6 +238,7 @@ unsigned server_descriptors(const struct http_server *server);
 /* --- connection.c ------------------------------------------------------------------------------------------------- */
 
 struct MHD_Daemon *daemon_start(struct listener *listener, int fd, unsigned connections_max);
-void hangup_watch(struct request *req);
-void hangup_unwatch(struct request *req);
+void connection_close(struct connection *connection); /* between two requests */
+void hangup_watch(struct connection *connection);
+void hangup_unwatch(struct connection *connection);
 void hangup_read(struct http_server *server);

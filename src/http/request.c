@@ -174,7 +174,7 @@ void request_completed(struct request *req, bool whole)
 {
         if (req->server->options.access_log)
                 log_access(req, whole);
-        hangup_unwatch(req);
+        hangup_unwatch(req->connection);
         list_remove(&req->resume);
         list_remove(&req->link);
         req->mhd_over = true;

@@ -48,7 +48,7 @@ static void wake(struct request *req)
                 shutdown(req->connection->fd, SHUT_RDWR);
         }
         if (req->suspended) {
-                hangup_unwatch(req);
+                hangup_unwatch(req->connection);
                 list_remove(&req->link);
                 list_append(&req->server->active, &req->link);
                 req->suspended = false;
@@ -119,10 +119,12 @@ static void look_at_request(struct request *req, int64_t now)
 {
         if (now >= req->deadline_ms) {
                 request_expire(req);
-        } else if (req->phase <= PHASE_BODY && !req->watched && now - req->started_ms >= HANGUP_WATCH_AFTER_MS) {
-                hangup_watch(req); /* libmicrohttpd misses a hang-up that came together with the last bytes */
-        } else if (req->suspended && !req->watched && now - req->suspended_ms >= HANGUP_WATCH_AFTER_MS) {
-                hangup_watch(req);
+        } else if (req->connection->watched) {
+                return;
+        } else if (req->phase <= PHASE_BODY && now - req->started_ms >= HANGUP_WATCH_AFTER_MS) {
+                hangup_watch(req->connection);
+        } else if (req->suspended && now - req->suspended_ms >= HANGUP_WATCH_AFTER_MS) {
+                hangup_watch(req->connection);
                 if (req->no_deadline) {
                         list_remove(&req->link);
                         list_append(&req->server->sleeping, &req->link);
@@ -130,14 +132,30 @@ static void look_at_request(struct request *req, int64_t now)
         }
 }
 
+/* The oldest of a list of idle connections, when it has been idle for so long. */
+static struct connection *idle_for(struct list *list, int64_t now, int64_t ms)
+{
+        if (list_empty(list))
+                return NULL;
+        struct connection *connection = list_entry(list->next, struct connection, idle);
+        if (now - connection->idle_since < ms)
+                return NULL;
+        list_remove(&connection->idle);
+        return connection;
+}
+
+/* libmicrohttpd misses a hang-up that came together with the last bytes: the sockets are watched here, too. */
 static void look_at_idle(struct http_server *server, int64_t now)
 {
-        while (!list_empty(&server->idle)) {
-                struct connection *connection = list_entry(server->idle.next, struct connection, idle);
-                if (!server->draining && now - connection->idle_since < IDLE_MS_MAX)
-                        return;
-                list_remove(&connection->idle);
-                shutdown(connection->fd, SHUT_RDWR);
+        struct list *lists[] = {&server->quiet, &server->idle};
+        int64_t most = server->draining ? INT64_MIN : IDLE_MS_MAX;
+        struct connection *connection;
+        for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
+                while ((connection = idle_for(lists[i], now, most)))
+                        connection_close(connection);
+        while ((connection = idle_for(&server->idle, now, HANGUP_WATCH_AFTER_MS))) {
+                list_append(&server->quiet, &connection->idle);
+                hangup_watch(connection);
         }
 }
 
@@ -216,8 +234,8 @@ int http_server_new(struct loop *loop, const struct http_options *options, struc
                     struct error *error)
 {
         struct http_server *server = xcalloc(1, sizeof *server);
-        struct list *lists[] = {&server->listeners, &server->active,  &server->sleeping,
-                                &server->idle,      &server->resumes, &server->settling};
+        struct list *lists[] = {&server->listeners, &server->active,  &server->sleeping, &server->idle,
+                                &server->quiet,     &server->resumes, &server->settling};
         for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
                 list_init(lists[i]);
         server->loop = loop;

@@ -9,7 +9,7 @@ from lab import CRD, wait_until
 from swarm import Swarm, descriptors, get, memory_kb, percentile, post, web_process
 
 VMS, TELEMETRY = 40, 200
-ROUNDS = 9  # of the short version
+ROUNDS = 6  # of the short version
 
 
 def cookie_of(lab):

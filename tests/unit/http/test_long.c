@@ -187,6 +187,51 @@ static void a_client_that_leaves_a_wait_is_noticed(void **state _unused_)
         }
 }
 
+static void expect_connections(unsigned n)
+{
+        int64_t until = clock_ms() + PATIENCE_MS;
+        while (http_server_connections(server.http) != n && clock_ms() < until)
+                server_turn(&server);
+        assert_int_equal(http_server_connections(server.http), n);
+}
+
+/* Also while one that is older, and better in libmicrohttpd's memory, stays. */
+static void a_reader_that_leaves_takes_its_connection_along(void **state _unused_)
+{
+        _cleanup_buf_ struct buf old_in = BUF_NULL, in = BUF_NULL;
+        int old = ask("/hello");
+        client_expect(&server, old, &old_in, "hello");
+        int fd = ask("/stream/waits");
+        client_expect(&server, fd, &in, "waiting");
+        server_wait_sleeper(&server);
+        assert_int_equal(http_server_connections(server.http), 2);
+        close(fd);
+        expect_connections(1);
+        close(old);
+        expect_connections(0);
+}
+
+/* Before, within and after a request; the last bytes and the end come together. */
+static void a_client_that_leaves_without_a_request_is_noticed(void **state _unused_)
+{
+        static const char *const words[] = {"", "GET", "GET /hello HTTP/1.1\r\nHos",
+                                            "POST /json HTTP/1.1\r\nHost: lab\r\n"
+                                            "Content-Length: 100\r\n\r\n{",
+                                            "GET /hello HTTP/1.1\r\nHost: lab\r\n\r\nGET /h"};
+        for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+                int fd = client_open(&server);
+                client_send(fd, words[i]);
+                close(fd);
+                int later = client_open(&server); /* takes the turn in which the other is accepted */
+                server_turn(&server);
+                client_send(later, words[i]);
+                close(later);
+                for (int turns = 0; turns < 5; turns++)
+                        server_turn(&server);
+                expect_connections(0);
+        }
+}
+
 static void a_long_wait_is_watched_and_still_woken(void **state _unused_)
 {
         _cleanup_buf_ struct buf in = BUF_NULL;
@@ -326,6 +371,8 @@ int main(void)
                 SERVED(a_reader_that_leaves_ends_its_stream),
                 SERVED(a_woken_request_is_answered),
                 SERVED(a_client_that_leaves_a_wait_is_noticed),
+                SERVED(a_client_that_leaves_without_a_request_is_noticed),
+                SERVED(a_reader_that_leaves_takes_its_connection_along),
                 SERVED(a_long_wait_is_watched_and_still_woken),
                 cmocka_unit_test(a_late_request_gets_503),
                 cmocka_unit_test(a_request_without_deadline_outlives_it),
