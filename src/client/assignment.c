@@ -130,6 +130,8 @@ static enum assignment_kind read_object(const json_t *object, const char *hostna
                 return ASSIGNMENT_REFUSED;
         }
         out->pin = xstrdup(pin);
+        if (!*command) /* the participant comes by the allocator's own page */
+                return ASSIGNMENT_GOOD;
         out->code = crd_code(command, error);
         return out->code ? ASSIGNMENT_GOOD : ASSIGNMENT_REFUSED;
 }

@@ -161,6 +161,10 @@ static int host(struct task *t)
         _cleanup_free_ char *path = start_host_find(s->job.agent->settings);
         _cleanup_error_ struct error error = ERROR_NULL;
         s->network_error = false;
+        if (!s->assignment.code) {
+                agent_say(s->job.agent, LOG_LEVEL_INFO, "the desktop is used in the browser: no start-host is run");
+                return hosted(t);
+        }
         if (!path) {
                 agent_say(s->job.agent, LOG_LEVEL_INFO, "Chrome Remote Desktop is not installed: no start-host is run");
                 return hosted(t);

@@ -69,7 +69,10 @@ void asset_answer(struct request *req)
         }
         _cleanup_free_ char *etag = xasprintf("%s%s", as_stored ? "" : "W/", asset->etag);
         reply_header(t, "ETag", etag);
-        reply_header(t, "Cache-Control", "no-cache");
+        /* Asked for by the tag of its contents it never changes: kept without asking again. */
+        const char *tag = request_query(t, "v");
+        bool by_tag = tag && strlen(tag) == strlen(asset->etag) - 2 && strncmp(asset->etag + 1, tag, strlen(tag)) == 0;
+        reply_header(t, "Cache-Control", by_tag ? "public, max-age=31536000, immutable" : "no-cache");
         if (asset->gzip)
                 reply_header(t, "Vary", "Accept-Encoding");
         bool known = is_known(request_header(t, "If-None-Match"), asset->etag);

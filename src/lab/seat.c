@@ -38,9 +38,11 @@ static int decode_seat(const struct db_row *row, void *receiver, struct error *e
 }
 
 // clang-format off
+/* The person's command stays: none came, or it is not known yet whether they are the one whose seat this is. */
+#define KEPT "(c.returning and (i.command = '' or i.fresh is true))"
 #define CLAIM(items) \
         "with item as materialized (" \
-        "   select * from jsonb_to_recordset(" items ") as i(ord int, email text, command text, pin text))," \
+        "   select * from jsonb_to_recordset(" items ") as i(ord int, email text, command text, pin text, fresh boolean))," \
         " mine as materialized (" \
         "   select v.id, v.email from vms v where v.email in (select email from item)" \
         "    order by v.id for no key update)," \
@@ -56,10 +58,10 @@ static int decode_seat(const struct db_row *row, void *receiver, struct error *e
         "   select i.ord, m.id, true as returning from item i join mine m on m.email = i.email" \
         "   union all select n.ord, p.id, false from need n join pick p on p.n = n.n)," \
         " held as (" \
-        "   update vms v set email = i.email, crd_command = i.command," \
+        "   update vms v set email = i.email, crd_command = case when " KEPT " then v.crd_command else i.command end," \
         "       pin = case when c.returning then v.pin else i.pin end," \
         "       assigned_at = case when c.returning then v.assigned_at else now() end," \
-        "       generation = v.generation + (v.crd_command is distinct from i.command)::int" \
+        "       generation = v.generation + (v.crd_command is distinct from i.command and not " KEPT ")::int" \
         "     from chosen c join item i on i.ord = c.ord where v.id = c.id" \
         "     returning c.ord, v.hostname, v.email, v.crd_command, v.pin, v.generation, c.returning," \
         "       " SHOWN("v") " as status, v.healthy is false as unhealthy)" \
@@ -95,9 +97,9 @@ static const struct db_statement claims_statement = {
 
 const struct batch_kind claim_kind = {.statement = &claims_statement};
 
-json_t *claim_item(const char *email, const char *command, const char *pin)
+json_t *claim_item(const char *email, const char *command, const char *pin, bool fresh)
 {
-        return json_pack("{s:s, s:s, s:s}", "email", email, "command", command, "pin", pin);
+        return json_pack("{s:s, s:s, s:s, s:b}", "email", email, "command", command, "pin", pin, "fresh", fresh);
 }
 
 struct db_query seat_assignment(const char *hostname, const char *token_hash, struct seat *ret)

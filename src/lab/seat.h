@@ -24,11 +24,13 @@ struct seat {
 
 void seat_deinit(struct seat *seat);
 
-/* `email` and `command` as participant_*() gave them; `pin` is used only for a new seat. */
+/* `email` and `command` as participant_*() gave them, "" for a desktop in the browser; `pin` is used only for a new
+ * seat. */
 struct db_query seat_claim(const char *email, const char *command, const char *pin, struct seat *ret);
-/* The same of many people in one statement: batch_await() with the e-mail as key. NULL when a text is no UTF-8. */
+/* The same of many people in one statement: batch_await() with the e-mail as key. NULL when a text is no UTF-8. With
+ * `fresh` a seat that this e-mail has already is found and left as it is. */
 extern const struct batch_kind claim_kind;
-json_t *claim_item(const char *email, const char *command, const char *pin);
+json_t *claim_item(const char *email, const char *command, const char *pin, bool fresh);
 
 /* What a waiting VM looks at: found says that the VM exists and that its secret is still the one whose hash is given
  * (NULL: it has none), `email` that its seat is held. */

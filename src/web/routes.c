@@ -5,6 +5,7 @@
 #include "web/routes.h"
 
 #include "lab/logs.h"
+#include "web/seat_page.h"
 
 #define GET(path, step, default_, rights_, state_, summary_) \
         { \
@@ -26,6 +27,15 @@ const struct http_route web_routes[] = {
         POST("/api/request_vm", claim_seat, HTTP_BODY_ANY, HTML, RIGHT_PUBLIC, claim_state, "Claim a seat"),
         GET("/api/unassigned_vms_count", claimable_count, JSON, RIGHT_PUBLIC, claim_state,
             "Seats that can be claimed now"),
+
+        GET("/desktop", desktop_page, HTML, RIGHT_PUBLIC, seat_page_state, "The desktop of this browser's seat"),
+        GET("/api/desktop", desktop_state, JSON, RIGHT_PUBLIC, seat_page_state, "What this browser's seat is doing"),
+        POST("/api/desktop/first-frame", desktop_first_frame, HTTP_BODY_JSON, JSON, RIGHT_PUBLIC, seat_page_state,
+             "How long the first picture took"),
+        POST("/api/desktop/assist", desktop_consent, HTTP_BODY_JSON, JSON, RIGHT_PUBLIC, seat_page_state,
+             "Let the administrator help, or not any more"),
+        POST("/api/desktop/leave", desktop_left, HTTP_BODY_ANY, HTML, RIGHT_PUBLIC, seat_page_state,
+             "Forget the seat in this browser"),
 
         POST("/vm_startup", startup_wait, HTTP_BODY_JSON, JSON, RIGHT_VM, startup_state,
              "Wait for the seat's assignment"),
@@ -57,6 +67,8 @@ const struct http_route web_routes[] = {
         GET("/admin/instances", instances_page, HTML, RIGHT_ADMIN, admin_state, "All VMs"),
         GET("/admin/instances/delete", delete_page, HTML, RIGHT_ADMIN, admin_state, "Form that destroys all VMs"),
         GET("/admin/logs/:hostname", logs_page, HTML, RIGHT_ADMIN, logs_state, "Log of one VM"),
+        GET("/admin/desktop/:hostname", desktop_watch, HTML, RIGHT_ADMIN, seat_page_state,
+            "Watch a desktop, or help on it"),
         GET("/admin/operations", operations_list, HTML, RIGHT_ADMIN, operation_state, "Operations, newest first"),
         GET("/admin/operations/:id", operation_page, HTML, RIGHT_ADMIN, follow_state, "One operation with its output"),
         POST("/api/admin/set-aws-credentials", aws_set, HTTP_BODY_ANY, HTML, RIGHT_ADMIN, admin_state,

@@ -2,11 +2,13 @@
 #pragma once
 
 #include "base/token.h"
+#include "lab/desktop.h"
 #include "lab/logs.h"
 #include "lab/operation.h"
 #include "lab/report.h"
 #include "lab/seat.h"
 #include "lab/vm.h"
+#include "web/seat_door.h"
 #include "web/web.h"
 
 struct claim_state {
@@ -18,6 +20,10 @@ struct claim_state {
         int tries;
         struct seat seat;
         struct count_answer count;
+        /* a desktop in the browser: who sits in the seat already, and how this browser gets in */
+        struct desktop_seat holder, entered;
+        char cookie[TOKEN_LENGTH + 1], cookie_hash[TOKEN_HASH_LENGTH + 1], code[RETURN_CODE_SIZE];
+        bool proven, code_asked, crd;
 };
 
 struct startup_state {

@@ -52,6 +52,15 @@ static const struct page pages[] = {
          "'returning': false, 'notice': null}", ">012345</span>"},
         {{"success"}, "{'hostname': 'vm-1', 'pin': '012345', 'email': 'ada@example.org', 'generation': 2," \
          "'returning': true, 'notice': 'Your machine reported an error.'}", "still yours"},
+        {{"index"}, "{'count': 2, 'message': 'This e-mail address has a machine already.', 'message_kind': 'danger', 'email': 'ada@example.org'," \
+         "'browser': true, 'both': true, 'crd': true, 'return_code_asked': true, 'desktop_js': 'abc', 'desktop_css': 'def'}", "name=\"return_code\""},
+        {{"success"}, "{'hostname': 'vm-1', 'pin': '012345', 'email': 'ada@example.org', 'generation': 1," \
+         "'returning': false, 'notice': null, 'desktop': '/desktop', 'return_code': 'K7QM-3PWX'}", ">K7QM-3PWX</strong>"},
+        {{"desktop"}, "{'role': 'seat', 'seat': true, 'hostname': 'vm-1', 'email': 'ada@example.org', 'socket': '/desktop/ws'," \
+         "'return_code': 'K7QM-3PWX', 'welcome': true, 'consent': true, 'assist': true, 'desktop_js': 'abc', 'desktop_css': 'def'}",
+         ">K7QM-3PWX</strong>"},
+        {{"desktop"}, "{'role': 'view', 'view': true, 'hostname': 'vm-1', 'socket': '/desktop/ws?view=vm-1'," \
+         "'may_assist': true, 'desktop_js': 'abc', 'desktop_css': 'def'}", "?assist"},
         {{"error"}, "{'status': 404, 'error': 'VM not found.', 'code': 'unknown-vm'}", "404"},
         {{"admin"}, "{" OVERVIEW ", 'operation': null}", ">needs-root</span>"},
         {{"admin"}, "{" OVERVIEW ", " OPERATION("x", "true") "}", "Follow operation 7"},
@@ -246,6 +255,8 @@ static void the_assets_are_there(void **state _unused_)
 {
         static const char *const wanted[][2] = {{"/static/app.css", "text/css; charset=utf-8"},
                                                 {"/static/app.js", "text/javascript; charset=utf-8"},
+                                                {"/static/desktop.css", "text/css; charset=utf-8"},
+                                                {"/static/desktop.js", "text/javascript; charset=utf-8"},
                                                 {"/static/icon.svg", "image/svg+xml"}};
         for (size_t i = 0; i < ARRAY_SIZE(wanted); i++) {
                 assert_non_null(web_assets[i].path);
@@ -261,11 +272,15 @@ static void the_script_makes_no_markup(void **state _unused_)
 {
         static const char *const forbidden[] = {
                 "innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function", ".style."};
-        _cleanup_error_ struct error error = ERROR_NULL;
-        _cleanup_buf_ struct buf script = BUF_NULL;
-        assert_int_equal(file_read(PROJECT_ROOT "/src/web/static/app.js", 1 << 20, &script, &error), 0);
-        for (size_t i = 0; i < ARRAY_SIZE(forbidden); i++)
-                assert_null(strstr(buf_str(&script), forbidden[i]));
+        static const char *const scripts[] = {PROJECT_ROOT "/src/web/static/app.js",
+                                              PROJECT_ROOT "/src/web/static/desktop.js"};
+        for (size_t k = 0; k < ARRAY_SIZE(scripts); k++) {
+                _cleanup_error_ struct error error = ERROR_NULL;
+                _cleanup_buf_ struct buf script = BUF_NULL;
+                assert_int_equal(file_read(scripts[k], 1 << 20, &script, &error), 0);
+                for (size_t i = 0; i < ARRAY_SIZE(forbidden); i++)
+                        assert_null(strstr(buf_str(&script), forbidden[i]));
+        }
 }
 
 int main(void)
