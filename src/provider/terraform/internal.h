@@ -7,7 +7,7 @@
  *   ENV.tfstate     the engine's state, unless that is elsewhere
  *   tokens.json     the VMs' own secrets, so that a later plan changes nothing about older VMs
  *   pending.json    an apply that has begun; it goes when that has ended orderly. Found without a living engine: cut off
- *   key.pem         the private key of the VMs; known_hosts: their host keys
+ *   key.pem         the private key of the VMs; known_hosts/NAME: a VM's host key
  *
  * The engine is a child with a session of its own. It inherits the runner's lock, and writes into memory that outlives the
  * runner: whoever dies, an apply goes on to its end, and nobody else changes anything until then.
@@ -150,6 +150,7 @@ int plan_check(const json_t *plan, const char *environment, const char *replace,
 /* ssh.c */
 int ssh_save_key(struct provider *p, const struct tf_state *state, struct error *error);
 void ssh_forget(struct provider *p);
+void ssh_forget_host(struct provider *p, const char *hostname); /* it is made anew */
 int ssh_reach(struct provider *p, const char *hostname, struct provider_reach *ret, struct error *error);
 int ssh_exec(struct provider *p, const char *hostname, bool as_root, const char *const *argv, int *ret_status,
              struct error *error);

@@ -189,6 +189,7 @@ int tf_reset(struct provider *p, const char *hostname, const char *token, const 
         r = tokens_save(p, tokens, error);
         if (r == 0)
                 r = tf_change(p, &change, sink, error);
+        ssh_forget_host(p, hostname);
         return r < 0 ? r : tf_record(p, names, sink, error);
 }
 

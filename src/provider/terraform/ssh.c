@@ -1,6 +1,6 @@
 /*
  * The way into a VM: ssh, with the key that the module has made. A host key is believed the first time it is seen and held
- * to from then on; the names of destroyed VMs are forgotten with them.
+ * to from then on, in a file of its own for each VM: a cloud gives an address to one machine after the other.
  */
 #include <errno.h>
 #include <string.h>
@@ -12,6 +12,7 @@
 #include "provider/terraform/internal.h"
 
 #define KEY_MAX 65536
+#define HOSTS "known_hosts"
 
 int ssh_save_key(struct provider *p, const struct tf_state *state, struct error *error)
 {
@@ -23,13 +24,23 @@ int ssh_save_key(struct provider *p, const struct tf_state *state, struct error 
         return file_write(path, key, strlen(key), 0600, error);
 }
 
+static char *hosts_file(const struct provider *p, const char *hostname)
+{
+        return xasprintf("%s/" HOSTS "/%s", p->dir, hostname);
+}
+
 void ssh_forget(struct provider *p)
 {
-        static const char *const names[] = {"key.pem", "known_hosts"};
-        for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-                _cleanup_free_ char *path = tf_path(p, names[i]);
-                unlink(path);
-        }
+        _cleanup_free_ char *key = tf_path(p, "key.pem");
+        _cleanup_free_ char *hosts = tf_path(p, HOSTS);
+        unlink(key);
+        dir_remove(hosts, NULL);
+}
+
+void ssh_forget_host(struct provider *p, const char *hostname)
+{
+        _cleanup_free_ char *path = hosts_file(p, hostname);
+        unlink(path);
 }
 
 /* An address comes from a module's outputs; as an argument of ssh it must not be an option. */
@@ -51,14 +62,17 @@ int ssh_reach(struct provider *p, const char *hostname, struct provider_reach *r
         if (!is_address(address))
                 return error_set(error, -EHOSTUNREACH, "the module's outputs tell no address of %s (vm_public_ips)",
                                  hostname);
+        _cleanup_free_ char *hosts = tf_path(p, HOSTS);
         r = ssh_save_key(p, &state, error);
+        if (r == 0)
+                r = dir_make(hosts, 0700, error);
         if (r < 0)
                 return r;
         *ret = (struct provider_reach){.kind = REACH_SSH,
                                        .user = xstrdup(p->config->terraform.ssh_user),
                                        .address = xstrdup(address),
                                        .key_file = tf_path(p, "key.pem"),
-                                       .known_hosts_file = tf_path(p, "known_hosts"),
+                                       .known_hosts_file = hosts_file(p, hostname),
                                        .container = true,
                                        .home = xstrdup("/home/client")};
         return 0;

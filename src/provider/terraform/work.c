@@ -18,19 +18,27 @@
 
 /* --- one step ------------------------------------------------------------------------------------------------------ */
 
+/* An AWS error in plain words; NULL: there is none. The codes alone are words that others use too. */
+static char *explain(const char *trouble)
+{
+        bool is_aws = strstr(trouble, "api error ") || strstr(trouble, "credential sources");
+        return is_aws ? aws_explain(trouble, NULL) : NULL;
+}
+
 /* "tofu apply: exit 1: Invalid count argument: ..." */
 static int step_failed(struct provider *p, const char *step, int status, const struct stream *stream,
                        struct error *error)
 {
         const char *slash = strrchr(p->engine, '/');
         _cleanup_free_ char *outcome = process_outcome(status);
+        _cleanup_free_ char *plain = explain(buf_str(&stream->trouble));
         const char *more = stream->troubles > 3 ? "; and more" : "";
-        return error_set(error, -EIO, "%s %s: %s%s%s%s%s", slash ? slash + 1 : p->engine, step, outcome,
-                         stream->trouble.len ? ": " : "", buf_str(&stream->trouble), more,
-                         stream->lock_id
-                                 ? ". The state is locked: by somebody who works on it, or by one who has died; then "
-                                   "`lablink repair unlock` frees it"
-                                 : "");
+        return error_set(
+                error, -EIO, "%s %s: %s%s%s%s%s%s%s", slash ? slash + 1 : p->engine, step, outcome, plain ? ": " : "",
+                str_or(plain, ""), stream->trouble.len ? ": " : "", buf_str(&stream->trouble), more,
+                stream->lock_id ? ". The state is locked: by somebody who works on it, or by one who has died; then "
+                                  "`lablink repair unlock` frees it"
+                                : "");
 }
 
 static int step(struct provider *p, const char *const *argv, struct stream *stream, bool may_cancel, int *ret_status,
