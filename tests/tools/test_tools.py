@@ -213,7 +213,7 @@ def test_once():
 
     def planted(self, tmp_path, text, code=0, workers=2):
         (tmp_path / "test_planted.py").write_text(text)
-        return self.result(tmp_path, "pytest", "-q", "-n", workers, tmp_path, code=code)
+        return self.result(tmp_path, "pytest", "-q", "-n", workers, "--rootdir", tmp_path, tmp_path, code=code)
 
     @pytest.mark.parametrize("workers", [0, 2])
     def test_one_that_passes_alone_is_flaky(self, tmp_path, workers):
