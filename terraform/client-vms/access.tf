@@ -22,7 +22,7 @@ data "aws_iam_policy_document" "vm_is_ec2" {
 }
 
 # Deployed labs attach CloudWatchAgentServerPolicy, which lets a VM write to every log group of the account and read
-# parameters; a participant's VM gets its streams of one group. force_detach_policies: a role that a deployed module made
+# parameters; a VM of ours may write its lab's streams of one group, and read names. force_detach_policies: a role that a deployed module made
 # has that policy, and it must not keep the role from being deleted.
 resource "aws_iam_role" "cloud_watch_agent_role" {
   name                  = "lablink_cloud_watch_agent_role_${var.resource_suffix}"
@@ -34,15 +34,28 @@ data "aws_partition" "current" {}
 
 data "aws_caller_identity" "current" {}
 
+locals {
+  log_groups = "arn:${data.aws_partition.current.partition}:logs:${var.region}:${data.aws_caller_identity.current.account_id}:log-group"
+  log_group  = "${local.log_groups}:${var.cloud_init_output_log_group}"
+}
+
 data "aws_iam_policy_document" "vm_logs" {
   count = var.cloud_init_output_log_group == "" ? 0 : 1
 
   statement {
-    actions = ["logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"]
-    resources = [
-      "arn:${data.aws_partition.current.partition}:logs:${var.region}:${data.aws_caller_identity.current.account_id}:log-group:${var.cloud_init_output_log_group}",
-      "arn:${data.aws_partition.current.partition}:logs:${var.region}:${data.aws_caller_identity.current.account_id}:log-group:${var.cloud_init_output_log_group}:log-stream:lablink-vm-${var.resource_suffix}-*",
-    ]
+    actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+    resources = [local.log_group, "${local.log_group}:log-stream:lablink-vm-${var.resource_suffix}-*"]
+  }
+
+  # Agents of deployed images look for their group and stream before they write. These read names and no lines.
+  statement {
+    actions   = ["logs:DescribeLogStreams"]
+    resources = [local.log_group, "${local.log_group}:*"]
+  }
+
+  statement {
+    actions   = ["logs:DescribeLogGroups"]
+    resources = ["${local.log_groups}:*"]
   }
 }
 

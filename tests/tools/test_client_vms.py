@@ -174,19 +174,23 @@ def test_everything_carries_its_environment_and_owner(module):
 
 
 def test_a_vm_may_write_its_log_and_nothing_else(module):
-    """One policy, three actions, the lab's group; no policy of Amazon's own, which would open every group."""
+    """One policy, for the lab's group; no policy of Amazon's own, which would open every group."""
     assert {name for kind, name in module["resource"] if kind.startswith("aws_iam")} == {
         "cloud_watch_agent_role", "vm_logs", "lablink_instance_profile"}
     documents = {name: body for (kind, name), body in module["data"].items() if kind == "aws_iam_policy_document"}
     assert set(documents) == {"vm_is_ec2", "vm_logs"}
-    ((trust,), (log,)) = (documents[name]["statement"] for name in ("vm_is_ec2", "vm_logs"))
+    (trust,) = documents["vm_is_ec2"]["statement"]
     assert trust["actions"] == ["sts:AssumeRole"] and trust["principals"] == [{"type": "Service", "identifiers": ["ec2.amazonaws.com"]}]
-    assert set(log) == {"actions", "resources"}
-    assert set(log["actions"]) == {"logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"}
-    for resource in log["resources"]:
-        group = resource.partition(":log-group:")[2]
-        assert group in ("${var.cloud_init_output_log_group}", "${var.cloud_init_output_log_group}:log-stream:lablink-vm-${var.resource_suffix}-*")
-        assert "*" not in resource.partition(":log-group:")[0]
+    assert module["locals"]["log_groups"].endswith(":log-group") and "*" not in module["locals"]["log_groups"]
+    assert module["locals"]["log_group"] == "${local.log_groups}:${var.cloud_init_output_log_group}"
+    allowed = {action: set(statement["resources"]) for statement in documents["vm_logs"]["statement"] for action in statement["actions"]}
+    group = "${local.log_group}"
+    assert allowed == {
+        "logs:CreateLogStream": {group, group + ":log-stream:lablink-vm-${var.resource_suffix}-*"},
+        "logs:PutLogEvents": {group, group + ":log-stream:lablink-vm-${var.resource_suffix}-*"},
+        "logs:DescribeLogStreams": {group, group + ":*"},
+        "logs:DescribeLogGroups": {"${local.log_groups}:*"},
+    }
 
 
 def test_the_container_gets_deployed_variables_and_the_token():
@@ -427,3 +431,14 @@ def test_wrong_values_are_refused(wrong, told, tmp_path):
     run_engine("init", "-input=false", "-no-color", cwd=tmp_path)
     done = run_engine("plan", "-input=false", "-no-color", cwd=tmp_path, code=1)
     assert "Invalid value for variable" in done.stderr and told + " must be" in done.stderr
+
+
+@pytest.mark.parametrize("address, opened", [("203.0.113.7", ["203.0.113.7/32"]), ("2001:db8::1", ["2001:db8::1/128"]), ("N/A", []), ("", []),
+                                             ("lab.example.org", []), ("0.0.0.0/0", []), ("203.0.113.7/0", [])])
+def test_ssh_is_open_to_one_address(address, opened, tmp_path):
+    text = (MODULE / "main.tf").read_text()
+    (tmp_path / "main.tf").write_text(
+        text[text.index("locals {"):text.index("\n}\n") + 3] + 'variable "allocator_ip" {}\n'
+        + 'output "opened" {\n  value = concat(local.ssh_ipv4, local.ssh_ipv6)\n}\n')
+    run_engine("apply", "-auto-approve", "-input=false", "-no-color", "-var", "allocator_ip=" + address, cwd=tmp_path)
+    assert json.loads(run_engine("output", "-json", "-no-color", "opened", cwd=tmp_path).stdout) == opened
