@@ -47,8 +47,8 @@ variable "resource_suffix" {
   type        = string
 
   validation {
-    condition     = can(regex("^[A-Za-z0-9][A-Za-z0-9-]{0,31}$", var.resource_suffix))
-    error_message = "resource_suffix must be 1 to 32 letters, digits or '-', and begin with a letter or digit."
+    condition     = can(regex("^[A-Za-z0-9][A-Za-z0-9._-]{0,32}$", var.resource_suffix))
+    error_message = "resource_suffix must be 1 to 33 letters, digits, '.', '_' or '-' (a role's name holds no more), and begin with a letter or digit."
   }
 }
 

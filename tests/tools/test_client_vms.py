@@ -423,7 +423,8 @@ def test_the_calendar(start, end, tmp_path):
 
 
 @pytest.mark.parametrize("wrong, told", [({"resource_suffix": "a b"}, "resource_suffix"), ({"startup_on_error": "ignore"}, "startup_on_error"),
-                                         ({"instance_count": "-1"}, "instance_count"), ({"resource_suffix": "x'$(id)"}, "resource_suffix")])
+                                         ({"instance_count": "-1"}, "instance_count"), ({"resource_suffix": "x'$(id)"}, "resource_suffix"),
+                                         ({"resource_suffix": "x" * 34}, "resource_suffix")])
 def test_wrong_values_are_refused(wrong, told, tmp_path):
     shutil.copy(MODULE / "variables.tf", tmp_path)
     values = {name: "true" if kind == "bool" else "x" for name, (kind, default) in VARIABLES.items() if default is NOTHING}
