@@ -20,7 +20,7 @@
 #include "base/text.h"
 
 /* Our environment without the configuration's part, which may hold secrets. The list is the caller's, its texts are not. */
-static const char **plain_environment(void)
+const char **plain_environment(void)
 {
         size_t n = 0, kept = 0;
         while (environ[n])
@@ -66,7 +66,7 @@ static const char **web_environment(void)
 }
 
 /* A pipe that holds `text`, read end in *ret. A configuration fits into a pipe's buffer (grown to 1 MB). */
-static int pipe_with(const json_t *value, int *ret, struct error *error)
+int pipe_with(const json_t *value, int *ret, struct error *error)
 {
         _cleanup_free_ char *text = json_text(value);
         int fds[2];
@@ -94,20 +94,21 @@ static json_t *config_without_password(struct supervisor *s)
         return config;
 }
 
-static json_t *web_handover(struct supervisor *s, int socket_fd)
+static json_t *web_handover(struct supervisor *s, int socket_fd, int archives_fd)
 {
         struct stat st;
         json_int_t owner = stat(s->state_dir, &st) == 0 ? (json_int_t)st.st_uid : (json_int_t)geteuid();
-        return json_pack("{s:o, s:s, s:s, s:s, s:s, s:s, s:I, s:{s:i, s:i, s:i, s:i}}", "config",
+        return json_pack("{s:o, s:s, s:s, s:s, s:s, s:s, s:I, s:{s:i, s:i, s:i, s:i, s:i}}", "config",
                          config_without_password(s), "aws_holder", s->keys.holder, "conninfo", s->conninfo, "site",
                          s->site, "admin_hash", s->admin_hash, "public_url", s->public_url, "owner", owner, "fds",
-                         "supervisor", socket_fd, "tcp", s->listen_tcp, "admin", s->listen_admin, "vm", s->listen_vm);
+                         "supervisor", socket_fd, "tcp", s->listen_tcp, "admin", s->listen_admin, "vm", s->listen_vm,
+                         "archives", archives_fd);
 }
 
 /* The program is executed by its own link in /proc: the user that it becomes need not reach its directory. */
-static int start_web_process(struct supervisor *s, int config_fd, int socket_fd, struct error *error)
+static int start_web_process(struct supervisor *s, int config_fd, int socket_fd, int archives_fd, struct error *error)
 {
-        const int keep[] = {config_fd, socket_fd, s->listen_tcp, s->listen_admin, s->listen_vm};
+        const int keep[] = {config_fd, socket_fd, archives_fd, s->listen_tcp, s->listen_admin, s->listen_vm};
         char fd_text[12];
         snprintf(fd_text, sizeof fd_text, "%d", config_fd);
         const char *argv[] = {"/proc/self/exe", "web-process", fd_text, NULL};
@@ -128,16 +129,19 @@ static int start_web_process(struct supervisor *s, int config_fd, int socket_fd,
 
 int spawn_web(struct supervisor *s, struct error *error)
 {
-        _cleanup_close_ int config_fd = -1, ours = -1, theirs = -1;
+        _cleanup_close_ int config_fd = -1, ours = -1, theirs = -1, archives_fd = -1;
         int pair[2];
         if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
                 return error_errno(error, errno, "cannot make a socket pair");
         ours = pair[0];
         theirs = pair[1];
-        _cleanup_json_ json_t *handover = web_handover(s, theirs);
+        int opened = archives_open(s, &archives_fd);
+        if (opened < 0)
+                return error_errno(error, -opened, "cannot make a socket pair");
+        _cleanup_json_ json_t *handover = web_handover(s, theirs, archives_fd);
         int r = pipe_with(handover, &config_fd, error);
         if (r == 0)
-                r = start_web_process(s, config_fd, theirs, error);
+                r = start_web_process(s, config_fd, theirs, archives_fd, error);
         if (r < 0)
                 return error_wrap(error, "cannot start the web process");
         s->web_socket = STEAL_FD(ours);
@@ -213,9 +217,12 @@ bool runners_at_work(struct supervisor *s)
         for (size_t i = 0; i < RUNNERS_MAX; i++)
                 if (s->runners[i].pid)
                         return true;
-        _cleanup_free_ char *path = path_join(s->state_dir, "runner.lock");
-        int fd = -1;
-        int r = file_lock(path, 0, &fd, NULL);
-        closep(&fd);
-        return r == -EWOULDBLOCK;
+        static const char *const locks[] = {"runner.lock", "files.lock"};
+        bool held = false;
+        for (size_t i = 0; i < ARRAY_SIZE(locks); i++) {
+                _cleanup_free_ char *path = path_join(s->state_dir, locks[i]);
+                _cleanup_close_ int fd = -1;
+                held |= file_lock(path, 0, &fd, NULL) == -EWOULDBLOCK;
+        }
+        return held;
 }

@@ -35,7 +35,8 @@ static void set_default_config_facts(struct supervisor *s)
 
 int supervisor_prepare(struct supervisor *s, struct error *error)
 {
-        s->listen_tcp = s->listen_admin = s->listen_vm = s->web_socket = s->postmaster = s->signals = s->lock_fd = -1;
+        s->listen_tcp = s->listen_admin = s->listen_vm = s->web_socket = s->postmaster = s->signals = s->lock_fd =
+                s->archives.socket = -1;
         s->reconcile_pause_ms = RECONCILE_PAUSE_MS;
         s->state_dir = config_state_dir(s->config);
         int r = prepare_state_dir(s, error);
@@ -101,6 +102,7 @@ static void web_ended(struct supervisor *s, int status)
         s->web = 0;
         closep(&s->web_socket);
         s->web_socket = -1;
+        archives_close(s);
         if (s->stopping)
                 return;
         bool lived = clock_ms() - s->web_started_ms > 10000;
@@ -143,6 +145,8 @@ static void reap(struct supervisor *s)
                         web_ended(s, status);
                         continue;
                 }
+                if (archives_reap(s, pid))
+                        continue;
                 for (size_t i = 0; i < RUNNERS_MAX; i++)
                         if (s->runners[i].pid == pid)
                                 runner_ended(s, &s->runners[i], status);
@@ -245,10 +249,13 @@ static void turn(struct supervisor *s, int timeout_ms)
 {
         struct pollfd fds[] = {{.fd = s->signals, .events = POLLIN},
                                {.fd = s->web_socket, .events = POLLIN},
-                               {.fd = s->postmaster, .events = POLLIN}};
+                               {.fd = s->postmaster, .events = POLLIN},
+                               {.fd = s->archives.socket, .events = POLLIN}};
         poll(fds, ARRAY_SIZE(fds), timeout_ms);
         if (fds[1].revents)
                 hear_web(s);
+        if (fds[3].revents)
+                archives_hear(s);
         if (fds[0].revents)
                 hear_signals(s);
         if (s->stopping)
@@ -343,6 +350,7 @@ void supervisor_deinit(struct supervisor *s)
         closep(&s->signals);
         closep(&s->postmaster);
         closep(&s->lock_fd);
+        archives_close(s);
         keys_deinit(&s->keys);
         json_decref(s->config_json);
         free(s->state_dir);

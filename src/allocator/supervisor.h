@@ -5,6 +5,7 @@
 #pragma once
 
 #include "allocator/keys.h"
+#include "allocator/archives.h"
 #include "config/config.h"
 #include "db/cluster.h"
 #include "lab/site.h"
@@ -38,6 +39,7 @@ struct supervisor {
         int64_t reconcile_pause_ms; /* after one that failed; grows */
         int64_t reconcile_due_ms;   /* 0: housekeeping's word is enough */
         struct runner_child runners[RUNNERS_MAX];
+        struct archives archives;
         struct keys keys;
 };
 
@@ -58,6 +60,10 @@ int web_user_ids(uid_t *ret_uid, gid_t *ret_gid, const char **ret_name);
 /* --- children.c --- */
 int spawn_web(struct supervisor *s, struct error *error);
 void spawn_runner(struct supervisor *s, int64_t operation);
+/* A pipe that holds `value` as text; its read end. */
+int pipe_with(const json_t *value, int *ret, struct error *error);
+/* Our environment without the configuration's part. The list is the caller's, its texts are not. */
+const char **plain_environment(void);
 /* True when some runner works, also one that an earlier supervisor started. */
 bool runners_at_work(struct supervisor *s);
 

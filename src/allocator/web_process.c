@@ -201,6 +201,7 @@ static int start(struct process *p, const json_t *handover, struct error *error)
         if (r < 0)
                 return r;
         p->housekeeping = housekeeping_start(web);
+        archives_start(web, inherited(handover, "archives"));
         say_how_many(web->server);
         return listen_all(web, handover, error);
 }
@@ -226,6 +227,7 @@ static void stop(struct process *p)
                 task_kill(p->housekeeping);
         http_server_free(web->server);
         dashboard_free(web->dashboard);
+        archives_stop(web);
         batch_free(web->claims);
         batch_free(web->reports);
         batch_free(web->waits);

@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "harvest/select.h"
 #include "harvest/store.h"
+#include "lab/selection.h"
 
 #define LINE_BYTES_MAX ((size_t)64 << 10)
 

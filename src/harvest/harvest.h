@@ -10,8 +10,8 @@
 
 #include <sys/types.h>
 
-#include "harvest/select.h"
 #include "harvest/store.h"
+#include "lab/selection.h"
 #include "provider/provider.h"
 
 struct harvest_limits {

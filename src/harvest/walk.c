@@ -43,7 +43,7 @@ void finds_sort(struct finds *finds)
 
 static int open_beneath(int directory, const char *path, int flags)
 {
-        struct open_how how = {.flags = (uint64_t)(flags | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY),
+        struct open_how how = {.flags = (uint64_t)(flags | O_CLOEXEC | O_NOFOLLOW),
                                .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS |
                                           RESOLVE_NO_XDEV};
         for (int tries = 0;; tries++) {
@@ -65,7 +65,7 @@ int walk_open(int root, const char *path, int *ret_fd)
                 return -errno;
         if (!S_ISREG(st.st_mode)) /* a device or a pipe is not even opened */
                 return -EINVAL;
-        _cleanup_close_ int fd = open_beneath(root, path, O_RDONLY | O_NONBLOCK);
+        _cleanup_close_ int fd = open_beneath(root, path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
         if (fd < 0)
                 return fd;
         if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))

@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "harvest/select.h"
+#include "lab/selection.h"
 
 struct found {
         char *path; /* below the root; owned */

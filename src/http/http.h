@@ -162,6 +162,8 @@ int reply_websocket(struct task *t, const char *protocol, const struct http_upgr
  * A reader that is slower than 1 MB of what was put is cut off.
  */
 void stream_begin(struct task *t, unsigned status, const char *content_type);
+/* The same for bytes that are many: `length` is told to the client when it is not -1, and so many must be put then. */
+void stream_begin_download(struct task *t, unsigned status, const char *content_type, int64_t length);
 bool stream_begun(const struct task *t);
 void stream_put(struct task *t, const void *data, size_t len);
 void stream_puts(struct task *t, const char *text);

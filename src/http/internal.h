@@ -104,7 +104,7 @@ struct stream {
         size_t taken; /* bytes of `data` that the socket has got */
         size_t lag;   /* pending when turn `lag_turn` first put something */
         uint64_t lag_turn;
-        bool events, ended;
+        bool events, download, ended;
         struct list settle;
         struct wait wait; /* stream_await */
         size_t below;

@@ -11,6 +11,7 @@
 #include "http/internal.h"
 
 #define BLOCK_BYTES 2048
+#define BLOCK_BYTES_LARGE 65536 /* of a download */
 #define COMPACT_BYTES 65536
 
 static size_t pending(const struct stream *stream)
@@ -82,29 +83,41 @@ static ssize_t on_read(void *cls, uint64_t position _unused_, char *out, size_t 
 
 /* libmicrohttpd would send the end of a chunked body to HEAD too; and there the task ends with the head of the answer.
  */
-static struct MHD_Response *stream_response(struct request *req)
+static struct MHD_Response *stream_response(struct request *req, int64_t length)
 {
-        struct MHD_Response *response = strcmp(req->method, "HEAD") == 0
+        uint64_t size = length < 0 ? MHD_SIZE_UNKNOWN : (uint64_t)length;
+        size_t block = req->stream->download ? BLOCK_BYTES_LARGE : BLOCK_BYTES;
+        struct MHD_Response *response = strcmp(req->method, "HEAD") == 0 && length < 0
                                                 ? MHD_create_response_from_buffer(0, (void *)"", MHD_RESPMEM_PERSISTENT)
-                                                : MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK_BYTES,
-                                                                                    on_read, req, NULL);
+                                                : MHD_create_response_from_callback(size, block, on_read, req, NULL);
         if (!response)
                 abort();
         return response;
 }
 
-void stream_begin(struct task *t, unsigned status, const char *content_type)
+static void begin(struct task *t, unsigned status, const char *content_type, bool download, int64_t length)
 {
         struct request *req = request_of(t);
         if (req->stream || t->finished)
                 return;
         req->stream = xcalloc(1, sizeof *req->stream);
+        req->stream->download = download;
         req->stream->events = strncmp(content_type, "text/event-stream", 17) == 0;
         req->deadline_ms = INT64_MAX;
         reply_header(t, "X-Accel-Buffering", "no");
-        struct MHD_Response *response = stream_response(req);
+        struct MHD_Response *response = stream_response(req, length);
         answer_headers(req, response, content_type);
         answer_ready(req, response, status);
+}
+
+void stream_begin(struct task *t, unsigned status, const char *content_type)
+{
+        begin(t, status, content_type, false, -1);
+}
+
+void stream_begin_download(struct task *t, unsigned status, const char *content_type, int64_t length)
+{
+        begin(t, status, content_type, true, length);
 }
 
 bool stream_begun(const struct task *t)

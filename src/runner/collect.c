@@ -186,19 +186,7 @@ static struct seat_row *add_row(struct collecting *c, const char *hostname, int6
         return &c->rows[c->n_rows++];
 }
 
-static bool is_wanted(const json_t *names, const char *hostname)
-{
-        size_t index;
-        json_t *name;
-        if (json_array_size(names) == 0)
-                return true;
-        json_array_foreach (names, index, name)
-                if (str_eq(json_string_value(name), hostname))
-                        return true;
-        return false;
-}
-
-static int choose_seats(struct collecting *c, const json_t *arguments, struct error *error)
+static int choose_seats(struct collecting *c, struct error *error)
 {
         struct vm_list targets = {.array = json_array()};
         size_t index;
@@ -208,7 +196,7 @@ static int choose_seats(struct collecting *c, const json_t *arguments, struct er
         json_array_foreach (targets.array, index, target) {
                 const char *hostname = json_get_string(target, "hostname"), *email = json_get_string(target, "email");
                 int64_t vm_id = json_integer_value(json_object_get(target, "vm_id"));
-                if (!is_wanted(json_object_get(arguments, "vms"), hostname))
+                if (!selection_takes_vm(&c->selection, hostname))
                         continue;
                 struct seat_row *row = find_row(c, hostname, vm_id, email);
                 if (!row)
@@ -289,7 +277,7 @@ static int prepare(struct collecting *c, const json_t *arguments, struct error *
         if (r == 0)
                 r = read_rows(c, error);
         if (r == 0)
-                r = choose_seats(c, arguments, error);
+                r = choose_seats(c, error);
         if (r == 0)
                 r = collected_before(c, error);
         if (r == 0 && !c->look)

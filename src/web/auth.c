@@ -9,6 +9,7 @@
 
 #include "base/text.h"
 #include "base/token.h"
+#include "web/collections.h"
 #include "web/principal.h"
 
 struct principal *principal_of(struct task *t)
@@ -36,9 +37,12 @@ void web_become_admin(struct task *t)
 
 /* --- cross-site ---------------------------------------------------------------------------------------------------- */
 
+/* A GET that starts to collect is one, too. */
 static bool changes_something(struct task *t)
 {
         const char *method = request_method(t);
+        if (request_route(t)->first == download_collecting)
+                return true;
         return strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0;
 }
 

@@ -22,6 +22,7 @@ void follow_state_free(void *state)
         json_decref(s->lines.array);
         json_decref(s->made.operation);
         json_decref(s->counts.value);
+        json_decref(s->guard.value);
         json_decref(s->arguments);
         free(s->arguments_text);
 }

@@ -7,6 +7,7 @@
 
 #include "base/failpoint.h"
 #include "base/text.h"
+#include "lab/collection.h"
 #include "web/routes.h"
 
 #define MENDING_TRIES 50
@@ -31,7 +32,7 @@ static int unknown_operation(struct task *t)
 
 /* --- start --------------------------------------------------------------------------------------------------------- */
 
-static int busy(struct task *t, json_t *operation)
+int web_busy(struct task *t, json_t *operation)
 {
         const char *kind = json_get_string(operation, "kind"), *page = json_get_string(operation, "page");
         _cleanup_free_ char *sentence = xasprintf(
@@ -60,7 +61,7 @@ static int created(struct task *t)
         if (waits_for_mending(s))
                 return sleep_await(t, MENDING_PAUSE_MS, create);
         if (s->made.outcome == OPERATION_BUSY)
-                return busy(t, operation);
+                return web_busy(t, operation);
         if (s->made.outcome == OPERATION_STARTED) {
                 failpoint("operation.before-kick");
                 web_kick(web_of(t), (int64_t)json_integer_value(json_object_get(operation, "id")));
@@ -147,9 +148,57 @@ int launch_start(struct task *t)
         return db_await(t, vm_counts(&s->counts), launch_counted);
 }
 
+/* --- destroy: not by mistake, while files were never collected ------------------------------------------------------ */
+
+static bool says(struct task *t, const char *name)
+{
+        const char *word = request_field(t, name);
+        bool yes = false;
+        return json_is_true(json_object_get(request_json(t), name)) || (word && parse_bool(word, &yes) == 0 && yes);
+}
+
+static int destroy_collection(struct task *t)
+{
+        struct follow_state *s = t->state;
+        return start(t, "destroy",
+                     json_pack("{s:b, s:I}", "collect", 1, "collection", (json_int_t)s->collection.count));
+}
+
+static int uncollected(struct task *t)
+{
+        struct follow_state *s = t->state;
+        long long vms = (long long)json_integer_value(json_object_get(s->guard.value, "uncollected"));
+        _cleanup_free_ char *sentence = xasprintf(
+                "The files on %lld participants' VMs were never collected. Collect them "
+                "first (collect), or say yes to lose them.",
+                vms);
+        if (!request_wants_json(t))
+                return reply_error(t, 409, "uncollected-files", "%s", sentence);
+        return reply_json(
+                t, 409,
+                json_pack("{s:s, s:s, s:O}", "error", sentence, "code", "uncollected-files", "files", s->guard.value));
+}
+
+/* A form without a key is a deployed dashboard's or curl's, which know of no such question. */
+static int destroy_guarded(struct task *t)
+{
+        struct follow_state *s = t->state;
+        bool asked = request_json(t) || request_field(t, "_key");
+        if (says(t, "collect")) {
+                _cleanup_json_ json_t *list = json_pack("{s:[s]}", "extensions", web_of(t)->config->machine.extension);
+                free(STEAL(s->arguments_text));
+                s->arguments_text = json_text(list);
+                return db_await(t, collection_take(s->arguments_text, &s->collection), destroy_collection);
+        }
+        if (asked && !says(t, "yes") && json_integer_value(json_object_get(s->guard.value, "uncollected")) > 0)
+                return uncollected(t);
+        return start(t, "destroy", json_object());
+}
+
 int destroy_start(struct task *t)
 {
-        return start(t, "destroy", json_object());
+        struct follow_state *s = t->state;
+        return db_await(t, collection_guard(&s->guard), destroy_guarded);
 }
 
 /* After an apply that was cut off; the provider says what each does. */

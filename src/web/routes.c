@@ -5,6 +5,7 @@
 #include "web/routes.h"
 
 #include "lab/logs.h"
+#include "web/collections.h"
 #include "web/seat_page.h"
 
 #define GET(path, step, default_, rights_, state_, summary_) \
@@ -88,6 +89,20 @@ const struct http_route web_routes[] = {
             "Output lines of an operation"),
         POST("/api/operations/:id/cancel", operation_stop, HTTP_BODY_ANY, HTML, RIGHT_ADMIN, operation_state,
              "Cancel an operation"),
+        GET("/api/scp-client", download_collecting, JSON, RIGHT_ADMIN, download_state,
+            "Collect the participants' files and download them as a ZIP"),
+        GET("/api/collections", collections_list, JSON, RIGHT_ADMIN, collections_state, "Collections, newest first"),
+        POST("/api/collections", collection_start, HTTP_BODY_ANY, JSON, RIGHT_ADMIN, collections_state,
+             "Collect the participants' files, or look what is new"),
+        GET("/api/collections/:id", collection_show, JSON, RIGHT_ADMIN, collections_state,
+            "One collection with its VMs"),
+        GET("/api/collections/:id/archive", download_kept, JSON, RIGHT_ADMIN, download_state,
+            "What is kept of a collection, as a ZIP"),
+        POST("/api/collections/:id/delete", collection_delete, HTTP_BODY_ANY, HTML, RIGHT_ADMIN, collections_state,
+             "Delete what is kept of a collection"),
+        GET("/admin/collections", collections_list, HTML, RIGHT_ADMIN, collections_state, "Collections"),
+        GET("/admin/collections/:id", collection_show, HTML, RIGHT_ADMIN, collections_state,
+            "One collection with its VMs"),
         GET("/api/events", events_stream, JSON, RIGHT_ADMIN, events_state, "Changes of VMs as they happen (SSE)"),
 
         GET("/healthz", health_live, JSON, RIGHT_PUBLIC, ready_state, "The process lives"),

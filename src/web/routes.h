@@ -66,6 +66,7 @@ struct admin_state {
         bool asked_again;
         const char *template_name;
         unsigned status;
+        struct json_answer files, files_look;
         char *hostname;
         struct json_answer aws;
         char aws_change[TOKEN_LENGTH + 1];
@@ -97,7 +98,8 @@ struct follow_state {
         json_t *arguments;
         char *arguments_text;
         int tries;
-        struct json_answer counts;
+        struct json_answer counts, guard;
+        struct count_answer collection;
 };
 
 struct events_state {

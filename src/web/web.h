@@ -24,6 +24,9 @@ struct web {
         struct dashboard *dashboard;
         void *waiters;  /* tsearch tree of the open waits of VMs, by host name */
         int supervisor; /* socket to the supervisor; -1: none */
+        int archives;   /* another, for downloads */
+        uv_poll_t *archive_poll;
+        struct list archive_waits;
         uid_t owner;    /* may use the admin socket besides root */
         char *public_url;
         char *site, *aws_holder; /* this allocator, and this supervisor's life: see lab/aws_order.h */
@@ -81,6 +84,13 @@ void web_page_globals(struct task *t, json_t *model);
 json_t *web_vm_public(json_t *vm); /* in place: without the command */
 /* Tells the supervisor that operation `id` waits for its runner, or (0) that reconciling is due. */
 void web_kick(struct web *web, int64_t operation_id);
+
+/* 409: that operation is at work. */
+int web_busy(struct task *t, json_t *operation);
+
+/* --- archive.c: downloads, by a socket to the supervisor that is the program's to close --- */
+void archives_start(struct web *web, int fd);
+void archives_stop(struct web *web);
 
 /* --- dashboard.c --- */
 struct dashboard *dashboard_new(struct web *web);

@@ -188,7 +188,8 @@ static void test_representations_agree(void **state)
                                 continue;
                         html |= json_object_get(content, "text/html") != NULL;
                         json |= json_object_get(content, "application/json") ||
-                                json_object_get(content, "text/event-stream");
+                                json_object_get(content, "text/event-stream") ||
+                                json_object_get(content, "application/zip");
                 }
                 bool redirects = json_object_get(json_object_get(operation_of(*state, route), "responses"), "303");
                 if (!json || (route->answer == HTTP_DEFAULT_HTML && !html && !redirects))

@@ -17,11 +17,12 @@ struct selection {
         char **extensions; /* without dots; NULL: not asked for */
         char *directory;   /* below the home, or absolute in the VM; NULL: not asked for */
         bool everything;
+        char **vms;     /* host names; NULL: all */
         char **exclude; /* directories that a search by extension does not enter */
 };
 
-/* From an operation's arguments: {"extensions": [..]} or {"directory": ..} or {"everything": true}; none of them: the
- * extension of the configuration. -EINVAL with a sentence for people. */
+/* From an operation's arguments: {"extensions": [..]} or {"directory": ..} or {"everything": true}, each
+ * with "vms": [..] or without; none of them: the extension of the configuration. -EINVAL with a sentence for people. */
 int selection_read(const json_t *arguments, const struct config *config, struct selection *ret, struct error *error);
 /* The same for the same wishes, however they were written: what makes two collections one. Owned by the caller. */
 char *selection_text(const struct selection *selection);
@@ -36,3 +37,5 @@ bool path_is_safe(const char *path, size_t len);
 bool selection_takes(const struct selection *selection, const char *path);
 /* Is that directory's name one that the search does not enter? */
 bool selection_excludes(const struct selection *selection, const char *name);
+/* Is that VM asked for? */
+bool selection_takes_vm(const struct selection *selection, const char *hostname);

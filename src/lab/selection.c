@@ -1,19 +1,22 @@
-/* What is wanted of a VM (select.h). */
-#include "harvest/select.h"
+/* What is wanted of a VM (selection.h). */
+#include "lab/selection.h"
 
 #include <errno.h>
 #include <string.h>
 
 #include "base/text.h"
 #include "config/config.h"
+#include "lab/names.h"
 
 #define EXTENSIONS_MAX 16
 #define EXTENSION_BYTES_MAX 32
+#define VMS_MAX 1000
 
 void selection_clear(struct selection *selection)
 {
         strv_free(selection->extensions);
         strv_free(selection->exclude);
+        strv_free(selection->vms);
         free(selection->directory);
         *selection = (struct selection){0};
 }
@@ -86,6 +89,25 @@ static char **copy_list(char *const *list)
         return copy;
 }
 
+static int read_vms(struct selection *selection, const json_t *list, struct error *error)
+{
+        size_t n = 0, index;
+        json_t *item;
+        if (json_array_size(list) == 0)
+                return 0;
+        if (json_array_size(list) > VMS_MAX)
+                return error_set(error, -EINVAL, "at most %d VMs can be named", VMS_MAX);
+        selection->vms = xcalloc(json_array_size(list) + 1, sizeof *selection->vms);
+        json_array_foreach (list, index, item) {
+                const char *name = str_or(json_string_value(item), "");
+                if (!hostname_valid(name))
+                        return error_set(error, -EINVAL, "\"%.80s\" is no VM's name", name);
+                selection->vms[n++] = xstrdup(name);
+        }
+        qsort(selection->vms, n, sizeof *selection->vms, compare_texts);
+        return 0;
+}
+
 int selection_read(const json_t *arguments, const struct config *config, struct selection *ret, struct error *error)
 {
         _cleanup_selection_ struct selection selection = {0};
@@ -100,6 +122,8 @@ int selection_read(const json_t *arguments, const struct config *config, struct 
                                     error);
                 selection.exclude = copy_list(config->harvest.exclude);
         }
+        if (r == 0)
+                r = read_vms(&selection, json_object_get(arguments, "vms"), error);
         if (r < 0)
                 return r;
         *ret = selection;
@@ -109,19 +133,25 @@ int selection_read(const json_t *arguments, const struct config *config, struct 
 
 /* --- telling ------------------------------------------------------------------------------------------------------- */
 
+static json_t *list_json(char *const *list)
+{
+        json_t *array = json_array();
+        for (; *list; list++)
+                json_array_append_new(array, json_string(*list));
+        return array;
+}
+
 char *selection_text(const struct selection *selection)
 {
-        if (selection->everything)
-                return xstrdup("{\"everything\":true}");
         _cleanup_json_ json_t *value = json_object();
-        if (selection->directory) {
+        if (selection->everything)
+                json_object_set_new(value, "everything", json_true());
+        else if (selection->directory)
                 json_object_set_new(value, "directory", json_string(selection->directory));
-        } else {
-                json_t *list = json_array();
-                for (char **extension = selection->extensions; *extension; extension++)
-                        json_array_append_new(list, json_string(*extension));
-                json_object_set_new(value, "extensions", list);
-        }
+        else
+                json_object_set_new(value, "extensions", list_json(selection->extensions));
+        if (selection->vms)
+                json_object_set_new(value, "vms", list_json(selection->vms));
         return json_text(value);
 }
 
@@ -154,6 +184,16 @@ bool path_is_safe(const char *path, size_t len)
                 at += part + 1;
         }
         return true;
+}
+
+bool selection_takes_vm(const struct selection *selection, const char *hostname)
+{
+        if (!selection->vms)
+                return true;
+        for (char **name = selection->vms; *name; name++)
+                if (str_eq(*name, hostname))
+                        return true;
+        return false;
 }
 
 bool selection_excludes(const struct selection *selection, const char *name)
