@@ -117,6 +117,22 @@ struct db_query seat_assignment(const char *hostname, const char *token_hash, st
         return db_query(&statement, ret, DB_TEXT(hostname), DB_TEXT(token_hash));
 }
 
+struct db_query seats_given(const char *since, struct vm_list *ret)
+{
+        static const struct db_statement statement = {
+                .name = "seats_given",
+                // clang-format off
+                .sql = "select h.horizon, v.hostname, v.generation"
+                       "  from (select pg_snapshot_xmin(pg_current_snapshot())::text as horizon) h"
+                       "  left join vms v on v.changed_xid >= coalesce($1, '0')::xid8 and v.email is not null",
+                // clang-format on
+                .rows = DB_MANY,
+                .decode = answer_append,
+                .idempotent = true,
+        };
+        return db_query(&statement, ret, DB_TEXT(since));
+}
+
 static int decode_release(const struct db_row *row, void *receiver, struct error *error _unused_)
 {
         ((struct release_answer *)receiver)->outcome = (enum release_outcome)db_int(row, 0);

@@ -36,6 +36,10 @@ json_t *claim_item(const char *email, const char *command, const char *pin, bool
  * (NULL: it has none), `email` that its seat is held. */
 struct db_query seat_assignment(const char *hostname, const char *token_hash, struct seat *ret);
 
+/* Seats that were given in or after transaction `since` (NULL: ever): {hostname, generation}, and in each row, of which
+ * there is at least one, the `horizon` to ask for the next time. */
+struct db_query seats_given(const char *since, struct vm_list *ret);
+
 enum release_outcome { RELEASE_DONE, RELEASE_REPEATED, RELEASE_NO_SEAT, RELEASE_UNKNOWN_VM };
 
 struct release_answer {

@@ -19,6 +19,7 @@ struct housekeeping {
         struct vm_list waiting;
         struct count_answer expired, shrunk;
         int64_t reconcile_at;
+        struct task *overlooked;
 };
 
 static int round_start(struct task *t);
@@ -73,6 +74,7 @@ static void round_failed(struct task *t, int code _unused_)
 static void round_finished(struct task *t)
 {
         struct housekeeping *h = t->state;
+        task_kill(h->overlooked);
         json_decref(h->waiting.array);
         free(h);
 }
@@ -87,5 +89,6 @@ struct task *housekeeping_start(struct web *web)
         h->waiting.array = json_array();
         task_init(&h->task, &web->loop, &housekeeping_class, h);
         task_start(&h->task, round_start);
+        h->overlooked = overlooked_start(web);
         return &h->task;
 }

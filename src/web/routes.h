@@ -26,6 +26,9 @@ struct claim_state {
         bool proven, code_asked, crd;
 };
 
+/* A VM's seat was given with this generation: when it waits for a newer one than it has, it is woken. */
+void startup_given(struct web *web, const char *hostname, int64_t generation);
+
 struct startup_state {
         char hostname[256];
         int64_t generation; /* carried out by the asker; -1: it did not say */

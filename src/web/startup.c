@@ -53,6 +53,16 @@ static void enter_tree(struct task *t, struct startup_state *s)
         }
 }
 
+void startup_given(struct web *web, const char *hostname, int64_t generation)
+{
+        struct startup_state key;
+        if (snprintf(key.hostname, sizeof key.hostname, "%s", hostname) >= (int)sizeof key.hostname)
+                return;
+        void *found = tfind(&key, &web->waiters, compare_waiters);
+        if (found && (*(struct startup_state **)found)->generation < generation)
+                watch_fire(&web->loop, web->config->db.message_channel, hostname);
+}
+
 static json_t *startup_json(const struct seat *seat)
 {
         return json_pack("{s:s, s:s, s:s, s:s, s:s, s:I}", "status", "success", "hostname", seat->hostname, "email",

@@ -99,6 +99,8 @@ struct dashboard *dashboard_free(struct dashboard *dashboard);
 /* --- housekeeping.c: silences, retention --- */
 /* Until task_kill(). */
 struct task *housekeeping_start(struct web *web);
+/* --- overlooked.c: seats whose notification was lost; until task_kill() --- */
+struct task *overlooked_start(struct web *web);
 
 /* --- first steps of the routes, a file a group --- */
 int home_page(struct task *t); /* claim.c */
