@@ -38,6 +38,8 @@ struct agent {
         size_t n_jobs;
         struct job *in_use, *heartbeat; /* rung when an assignment was carried out; NULL: not among the jobs */
         uv_signal_t interrupt, terminate;
+        bool until_sent;            /* of `ship`: the loop ends when ... */
+        bool input_ended, all_sent; /* ... nothing more comes, and everything has arrived */
 };
 
 /* Runs the jobs until SIGINT or SIGTERM. 0; -EWOULDBLOCK when another agent works with the same state file. */

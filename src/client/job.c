@@ -41,14 +41,19 @@ void job_deinit(struct job *job)
         backoff_deinit(&job->backoff);
 }
 
+int job_retry_of_named(struct job *job, const char *whom, const char *outcome, int64_t retry_after_ms, task_step next,
+                       const char *name)
+{
+        if (backoff_is_news(&job->backoff, outcome))
+                agent_say(job->agent, LOG_LEVEL_WARNING, "%s: no good answer from %s (%s): trying again", job->name,
+                          whom, outcome);
+        return alarm_await_named(&job->task, &job->alarm, backoff_next(&job->backoff, retry_after_ms), next, name);
+}
+
 int job_retry_named(struct job *job, task_step next, const char *name)
 {
         _cleanup_free_ char *outcome = call_outcome(&job->call);
-        if (backoff_is_news(&job->backoff, outcome))
-                agent_say(job->agent, LOG_LEVEL_WARNING, "%s: no good answer from the allocator (%s): trying again",
-                          job->name, outcome);
-        return alarm_await_named(&job->task, &job->alarm, backoff_next(&job->backoff, job->call.retry_after_ms), next,
-                                 name);
+        return job_retry_of_named(job, "the allocator", outcome, job->call.retry_after_ms, next, name);
 }
 
 void job_succeeded(struct job *job)

@@ -34,5 +34,8 @@ static inline struct job *job_of(struct task *t)
 /* The call has failed: told when that is news, then the next try after a growing wait. */
 int job_retry_named(struct job *job, task_step next, const char *name);
 #define job_retry(job, next) job_retry_named((job), (next), #next)
+/* The same of somebody else's answer. */
+int job_retry_of_named(struct job *job, const char *whom, const char *outcome, int64_t retry_after_ms, task_step next,
+                       const char *name);
 /* The call was answered well: says so when it had failed before. */
 void job_succeeded(struct job *job);

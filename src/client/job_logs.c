@@ -5,16 +5,19 @@
  */
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/text.h"
 #include "base/token.h"
 #include "client/agent.h"
+#include "client/cloud.h"
 #include "client/job.h"
 #include "client/spool.h"
 
 #define LOOK_MS 1000
 #define BATCH_LINES 1000
 #define BATCH_BYTES (128 * 1024)
+#define CLOSED_TRIES 5
 
 struct logs {
         struct job job;
@@ -24,7 +27,9 @@ struct logs {
         json_t *messages; /* while a batch is gathered */
         size_t turn;      /* the file that is asked first: a flood in one does not silence the others */
         bool save_failed;
-        bool more; /* the last batch was full */
+        bool more;           /* the last batch was full */
+        struct cloud *cloud; /* NULL: lines go straight to the allocator */
+        unsigned closed;     /* times in a row that CloudWatch was closed to this VM */
 };
 
 static int look(struct task *t);
@@ -62,7 +67,8 @@ static bool gather(struct logs *l)
         }
         char id[TOKEN_LENGTH + 1];
         token_random(id);
-        l->spool.batch = json_pack("{s:s, s:o}", "batch_id", id, "messages", STEAL(l->messages));
+        l->spool.batch = json_pack("{s:s, s:I, s:o}", "batch_id", id, "time", (json_int_t)(clock_now() * 1000),
+                                   "messages", STEAL(l->messages));
         save(l);
         failpoint("agent.logs-gathered");
         return true;
@@ -70,9 +76,13 @@ static bool gather(struct logs *l)
 
 static int sent(struct task *t);
 
+static int put(struct task *t);
+
 static int ship(struct task *t)
 {
         struct logs *l = t->state;
+        if (l->cloud)
+                return put(t);
         const struct settings *settings = l->job.agent->settings;
         json_t *body = json_pack("{s:s, s:s, s:O, s:O}", "log_group", settings->log_group, "log_stream",
                                  settings->hostname, "batch_id", json_object_get(l->spool.batch, "batch_id"),
@@ -106,11 +116,59 @@ static int sent(struct task *t)
         return alarm_await(t, &l->job.alarm, l->more ? 0 : LOOK_MS, look);
 }
 
+/* --- by CloudWatch -------------------------------------------------------------------------------------------------- */
+
+/* A VM without rights on its log group is not a VM without a log. */
+static int give_up_cloud(struct task *t, const char *why)
+{
+        struct logs *l = t->state;
+        agent_say(l->job.agent, LOG_LEVEL_WARNING,
+                  "log shipping: CloudWatch is closed to this VM (%s): lines go to the allocator", why);
+        l->cloud = cloud_free(l->cloud);
+        return ship(t);
+}
+
+static int put_done(struct task *t)
+{
+        struct logs *l = t->state;
+        const char *why;
+        enum cloud_outcome outcome = cloud_outcome(l->cloud, &why);
+        failpoint("agent.logs-put");
+        if (outcome == CLOUD_CLOSED && ++l->closed >= CLOSED_TRIES)
+                return give_up_cloud(t, why);
+        if (outcome == CLOUD_CLOSED || outcome == CLOUD_LATER)
+                return job_retry_of_named(&l->job, "CloudWatch", why, -1, ship, "ship");
+        if (outcome == CLOUD_REFUSED)
+                log_warning("log shipping: %zu lines dropped, CloudWatch refuses them: %s",
+                            json_array_size(json_object_get(l->spool.batch, "messages")), why);
+        l->closed = 0;
+        backoff_reset(&l->job.backoff);
+        batch_done(l);
+        return alarm_await(t, &l->job.alarm, l->more ? 0 : LOOK_MS, look);
+}
+
+/* One time for a whole batch: its lines stay in their order, and an old batch is not spread over a day. */
+static int put(struct task *t)
+{
+        struct logs *l = t->state;
+        json_int_t time = json_integer_value(json_object_get(l->spool.batch, "time"));
+        return cloud_put(t, l->cloud, json_object_get(l->spool.batch, "messages"),
+                         time > 0 ? time : (int64_t)(clock_now() * 1000), put_done);
+}
+
+/* --- looking --------------------------------------------------------------------------------------------------------- */
+
 static int look(struct task *t)
 {
         struct logs *l = t->state;
+        struct agent *agent = l->job.agent;
+        bool ended = agent->input_ended; /* before looking */
         if (l->spool.batch || gather(l))
                 return ship(t);
+        if (agent->until_sent && ended) {
+                agent->all_sent = true;
+                uv_stop(&agent->loop.uv);
+        }
         return alarm_await(t, &l->job.alarm, LOOK_MS, look);
 }
 
@@ -134,10 +192,17 @@ static int begin(struct task *t)
         struct logs *l = t->state;
         if (!l->tails)
                 open_logs(l);
+        if (l->n && !l->cloud && l->job.agent->settings->cloudwatch && l->closed < CLOSED_TRIES)
+                l->cloud = cloud_new(l->job.agent->settings);
         if (l->n)
                 return look(t);
         task_finish(t);
         return 0;
+}
+
+static void stop(struct job *job)
+{
+        cloud_stop(((struct logs *)job)->cloud);
 }
 
 static void release(struct job *job)
@@ -146,6 +211,7 @@ static void release(struct job *job)
         for (size_t i = 0; i < l->n; i++)
                 tail_deinit(&l->tails[i]);
         free(l->tails);
+        cloud_free(l->cloud);
         spool_deinit(&l->spool);
         json_decref(l->messages);
         job_deinit(job);
@@ -155,6 +221,6 @@ static void release(struct job *job)
 struct job *logs_new(void)
 {
         struct logs *l = xcalloc(1, sizeof *l);
-        *l = (struct logs){.job = {.name = "log shipping", .first = begin, .free = release}};
+        *l = (struct logs){.job = {.name = "log shipping", .first = begin, .stop = stop, .free = release}};
         return &l->job;
 }

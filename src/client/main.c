@@ -15,6 +15,7 @@
 #include "client/gpu.h"
 #include "client/in_use.h"
 #include "client/report.h"
+#include "client/ship.h"
 
 #define EXIT_USAGE 2
 
@@ -41,6 +42,8 @@ static const struct verb verbs[] = {
          NULL},
         {"report status", "STATUS", "Tell the machine's status: initializing, running, available, error.", NULL},
         {"report metrics", "KEY=VALUE...", "Tell timings, as epoch seconds, ISO 8601 or numbers.", NULL},
+        {"ship", NULL, "Send standard input's lines as this VM's log until its end, keeping what cannot be sent yet.",
+         NULL},
         {"check gpu", NULL, "Print Healthy, Unhealthy or N/A, and why.", NULL},
         {"check in-use", NULL, "Print true or false: does the configured software run?", NULL},
         {NULL},
@@ -50,7 +53,10 @@ static const char *const environment[][2] = {
         {"ALLOCATOR_URL", "The allocator, when the configuration names none; ALLOCATOR_HOST is its host alone."},
         {"VM_NAME", "This VM's name."},
         {"SUBJECT_SOFTWARE", "The software whose use is watched."},
-        {"CLOUD_INIT_LOG_GROUP", "The log group that shipped lines carry."},
+        {"CLOUD_INIT_LOG_GROUP", "The log group that shipped lines carry, or go to with logs.via: cloudwatch."},
+        {"LABLINK_LOGS_VIA",
+         "direct: lines go to the allocator; cloudwatch: to CloudWatch Logs, by the role of the instance."},
+        {"AWS_REGION", "Where that log group is; left out: where this instance is."},
         {"LABLINK_CLIENT_TOKEN_FILE", "The file with this VM's own secret; LABLINK_CLIENT_TOKEN is the secret itself."},
         {"LABLINK_CLIENT_LOG_FILES", "Files whose lines are shipped, separated by commas."},
         {"LABLINK_CLIENT_KEY", "Any other key of the configuration's section client, in upper case."},
@@ -61,8 +67,8 @@ static const struct usage usage = {
         .program = "lablink-client",
         .summary = "the agent on a LabLink client VM",
         .synopses = (const char *const[]){"[OPTION]... run [WORD...]", "[OPTION]... report status STATUS",
-                                          "[OPTION]... report metrics KEY=VALUE...", "[OPTION]... check gpu|in-use",
-                                          NULL},
+                                          "[OPTION]... report metrics KEY=VALUE...", "[OPTION]... ship",
+                                          "[OPTION]... check gpu|in-use", NULL},
         .description =
                 "Waits for its assignment and carries it out (Chrome Remote Desktop's start-host, then the program\n"
                 "of client.on_assigned), reports whether the software is in use and whether the GPU is well, ships\n"
@@ -155,6 +161,19 @@ static int report_verb(char **argv)
         return body ? report("/api/vm-metrics/", body, NULL) : complain(error_text(&error));
 }
 
+static int ship_verb(void)
+{
+        _cleanup_(settings_deinit) struct settings settings = {0};
+        _cleanup_error_ struct error error = ERROR_NULL;
+        int r = load(NULL, &settings);
+        if (r)
+                return r;
+        if (ship_run(&settings, &error) == 0)
+                return EXIT_SUCCESS;
+        log_error("%s", error_text(&error));
+        return EXIT_FAILURE;
+}
+
 static int check_in_use(void)
 {
         _cleanup_(settings_deinit) struct settings settings = {0};
@@ -191,13 +210,15 @@ static int dispatch(char **argv)
                 return run(JOB_ALL, (const char *const *)argv + 2);
         if (strcmp(verb, "report") == 0)
                 return report_verb(argv + 2);
+        if (strcmp(verb, "ship") == 0 && !argv[2])
+                return ship_verb();
         if (strcmp(verb, "check") == 0)
                 return check_verb(argv + 2);
         if (!*verb) {
                 usage_print(&usage, stderr);
                 return EXIT_USAGE;
         }
-        return complain("unknown command: run, report and check are known; --help says more");
+        return complain("unknown command: run, report, ship and check are known; --help says more");
 }
 
 int main(int argc, char **argv)

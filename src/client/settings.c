@@ -13,6 +13,7 @@
 #include "config/config.h"
 
 #define CONFIG_FILE_DEFAULT "/etc/lablink/client.yaml"
+#define LOG_GROUP_DEFAULT "lablink-client"
 #define STATE_FILE_DEFAULT "/var/lib/lablink-client/state.json"
 
 struct words {
@@ -147,7 +148,8 @@ static void copy_texts(struct settings *s, const struct settings_input *input, c
         s->start_host = xstrdup(config->client.start_host);
         s->on_assigned = xstrdup(config->client.on_assigned);
         s->state_file = xstrdup(config->client.state_file);
-        s->log_group = xstrdup(str_or(env_get(input, "CLOUD_INIT_LOG_GROUP"), "lablink-client"));
+        s->cloudwatch = str_eq(config->logs.via, "cloudwatch");
+        s->log_group = xstrdup(str_or(env_get(input, "CLOUD_INIT_LOG_GROUP"), LOG_GROUP_DEFAULT));
         s->ca_file = xstrdup(env_get(input, "SSL_CERT_FILE"));
         s->heartbeat_ms = config->client.heartbeat;
         s->inuse_ms = config->client.inuse_interval;
@@ -206,6 +208,8 @@ static void check(const struct settings *s, struct buf *problems)
                 buf_adds(problems, "the token holds a character that no token has\n");
         if (s->state_file[0] != '/')
                 buf_adds(problems, "client.state_file must be an absolute path\n");
+        if (s->cloudwatch && str_eq(s->log_group, LOG_GROUP_DEFAULT))
+                buf_adds(problems, "logs.via: cloudwatch wants the log group's name in $CLOUD_INIT_LOG_GROUP\n");
         for (size_t i = 0; s->log_files[i]; i++)
                 if (s->log_files[i][0] != '/')
                         buf_addf(problems, "client.log_files: %s is not an absolute path\n", s->log_files[i]);

@@ -16,6 +16,7 @@ struct settings {
         char *software; /* "": nothing to watch */
         char **log_files;
         char *log_group;
+        bool cloudwatch;   /* log lines go to CloudWatch, not to the allocator */
         char *start_host;  /* "": the usual places */
         char *on_assigned; /* "": the usual place, when there is something */
         char *state_file;

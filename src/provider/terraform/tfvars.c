@@ -92,7 +92,8 @@ static void write_text(const struct provider *p, struct buf *out)
         const struct config *config = p->config;
         _cleanup_free_ char *url = config_public_url(config);
         _cleanup_free_ char *ip = allocator_ip(config, url);
-        const char *said = getenv("CLOUD_INIT_LOG_GROUP");
+        bool direct = str_eq(config->logs.via, "direct");
+        const char *said = direct ? NULL : getenv("CLOUD_INIT_LOG_GROUP");
         _cleanup_free_ char *group = said && *said ? xstrdup(said) : xasprintf("lablink-cloud-init-%s", p->environment);
         put(out, "allocator_ip", ip);
         put(out, "allocator_url", url);
@@ -103,7 +104,7 @@ static void write_text(const struct provider *p, struct buf *out)
         put(out, "subject_software", config_software(config));
         put(out, "resource_suffix", p->environment);
         put(out, "gpu_support", gpu_support(p) ? "true" : "false");
-        put(out, "cloud_init_output_log_group", group);
+        put(out, "cloud_init_output_log_group", direct ? "" : group);
         put(out, "region", config->app.region);
         put(out, "startup_on_error", config->startup_script.on_error);
 }
