@@ -7,12 +7,12 @@ SECONDS ?= 20
 PREFIX ?= /usr/local
 DESTDIR ?=
 SUITE ?= bookworm
-UNITS = test-tools test-unit test-api test-faults test-e2e test-load test-browser
+UNITS = test-tools test-unit test-api test-forwarder test-faults test-e2e test-load test-browser
 
-.PHONY: help build run test $(UNITS) test-fresh soak lint bench screenshots fuzz install clean
+.PHONY: help build run test $(UNITS) test-fresh soak lint bench screenshots fuzz lambda install clean
 
 help: ## Lists these targets.
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## Compiles every program into build/, installing the packages that are missing.
 	@tools/install-packages build
@@ -22,7 +22,7 @@ run: ## Installs what is missing, compiles and starts the lab (ARGS="--listen 12
 	@tools/run $(ARGS)
 
 test: ## Runs every test: tools, modules and API under sanitizers, then the whole lab and its pages.
-	@tools/test tools unit api faults e2e load browser
+	@tools/test tools unit api forwarder faults e2e load browser
 
 test-tools: ## Runs the tests of the scripts in tools/.
 	@tools/test tools
@@ -32,6 +32,9 @@ test-unit: ## Runs the modules' tests under address and undefined-behaviour sani
 
 test-api: ## Runs the tests of every endpoint against a sanitized allocator (ARGS="-k metrics" goes to pytest).
 	@tools/test api -- $(ARGS)
+
+test-forwarder: ## Runs the log forwarder against a stand-in of Lambda's runtime and a real allocator (ARGS goes to pytest).
+	@tools/test forwarder -- $(ARGS)
 
 test-faults: ## Crashes at every named point, failing databases, disks and clocks; needs root (ARGS goes to pytest).
 	@tools/test faults -- $(ARGS)
@@ -63,6 +66,10 @@ screenshots: ## Takes the README's pictures of this build; needs root.
 
 fuzz: ## Feeds each parser random input for SECONDS=20 each.
 	@tools/fuzz $(SECONDS)
+
+lambda: ## Puts the log forwarder into the zip that AWS Lambda takes, for this machine's processor: build/lablink-log-forwarder-*.zip.
+	@tools/install-packages build lambda
+	@. tools/lib.sh && ready_build build && tools/make-lambda
 
 install: ## Installs programs, manual and units below PREFIX=/usr/local (DESTDIR= for packagers).
 	@tools/install-packages build

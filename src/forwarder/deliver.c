@@ -79,11 +79,14 @@ static int post_once(struct delivery *delivery, const struct buf *body, int64_t 
         struct exchange *x = &delivery->exchange;
         curl_off_t asked = 0;
         *ret_wait_ms = -1;
-        if (exchange_run(x, delivery->settings->endpoint, body, NULL, MIN(left_ms, (int64_t)TRY_MS), error) < 0)
+        int r = exchange_run(x, delivery->settings->endpoint, body, NULL, MIN(left_ms, (int64_t)TRY_MS), error);
+        if (r == -EKEYREJECTED)
+                return error_set(error, r, "%s; is SSL_CERT_FILE needed?", error_text(error));
+        if (r < 0)
                 return -EAGAIN;
         if (x->status == 200)
                 return 0;
-        int r = refusal(x, error);
+        r = refusal(x, error);
         if (!may_change_soon(x->status))
                 return r;
         curl_easy_getinfo(x->easy, CURLINFO_RETRY_AFTER, &asked);

@@ -48,6 +48,19 @@ static struct curl_slist *join(const struct curl_slist *a, const struct curl_sli
         return all;
 }
 
+static int failure(CURLcode code)
+{
+        switch (code) {
+        case CURLE_PEER_FAILED_VERIFICATION:
+        case CURLE_SSL_CACERT_BADFILE:
+                return -EKEYREJECTED;
+        case CURLE_OPERATION_TIMEDOUT:
+                return -ETIMEDOUT;
+        default:
+                return -EIO;
+        }
+}
+
 int exchange_run(struct exchange *x, const char *url, const struct buf *body, const struct curl_slist *more,
                  int64_t timeout_ms, struct error *error)
 {
@@ -69,8 +82,7 @@ int exchange_run(struct exchange *x, const char *url, const struct buf *body, co
         curl_easy_setopt(x->easy, CURLOPT_HTTPHEADER, NULL);
         curl_slist_free_all(headers);
         if (code != CURLE_OK)
-                return error_set(error, code == CURLE_OPERATION_TIMEDOUT ? -ETIMEDOUT : -EIO, "%s",
-                                 curl_easy_strerror(code));
+                return error_set(error, failure(code), "%s", curl_easy_strerror(code));
         curl_easy_getinfo(x->easy, CURLINFO_RESPONSE_CODE, &x->status);
         return 0;
 }

@@ -22,7 +22,8 @@ void exchange_init(struct exchange *exchange, size_t body_max);
 void exchange_header(struct exchange *exchange, const char *header);
 
 /* GET when `body` is NULL, else POST. `timeout_ms` 0: for ever. `more` (may be NULL): headers of this request alone.
- * 0: there is an answer, whatever its status; -ETIMEDOUT or -EIO: there is none. */
+ * 0: there is an answer, whatever its status. There is none: -EKEYREJECTED when the other side's certificate is not
+ * trusted, else -ETIMEDOUT or -EIO. */
 int exchange_run(struct exchange *exchange, const char *url, const struct buf *body, const struct curl_slist *more,
                  int64_t timeout_ms, struct error *error);
 /* A header of the last answer, valid until the next; NULL: it had none. */

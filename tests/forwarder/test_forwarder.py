@@ -145,7 +145,7 @@ def test_unknown_vm(forwarder, lab):
 def test_no_time_left(forwarder, lab, front):
     """The deadline ends the tries, before Lambda would end the function; a Retry-After beyond it is not waited for."""
     front.play = [(503, [])] * 1000
-    failed(forwarder.invoke(event("vm-1", ["x"]), seconds=3), "no time left for another try: HTTP 503")
+    failed(forwarder.invoke(event("vm-1", ["x"]), seconds=3), "no time left for another try")
     front.play = [(503, [("Retry-After", "100000")])]
     failed(forwarder.invoke(event("vm-1", ["x"])), "no time left for another try: HTTP 503")
     failed(forwarder.invoke(event("vm-1", ["x"]), seconds=0), "no time")
@@ -162,7 +162,6 @@ def test_stored_but_not_answered(forwarder, lab, front):
     front.play = ["swallow"]
     body = event("vm-1", ["y"], first=1)
     failed(forwarder.invoke(body, seconds=3, request_id="slow"), "no time left for another try")
-    wait_until(lambda: lab.lines() == ["x", "y"])
     front.play = []
     stored(forwarder.invoke(body, request_id="slow"))
     assert lab.lines() == ["x", "y"]

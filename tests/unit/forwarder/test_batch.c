@@ -85,7 +85,8 @@ static void test_long_line(void **state _unused_)
 {
         char line[BATCH_LINE_BYTES + 3];
         memset(line, 'x', sizeof line);
-        memcpy(line + BATCH_LINE_BYTES - 1, "\xc3\xa9", 2);
+        line[BATCH_LINE_BYTES - 1] = '\xc3';
+        line[BATCH_LINE_BYTES] = '\xa9';
         _cleanup_log_event_ struct log_event event = event_of(1, line, sizeof line, true);
         _cleanup_json_ json_t *body = body_of(&event, 0, 1, "i");
         const char *kept = json_string_value(json_array_get(json_object_get(body, "messages"), 0));
