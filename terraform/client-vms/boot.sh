@@ -335,12 +335,13 @@ pull_image() {
         local began
         began=$(date +%s.%3N)
         say "pulling $IMAGE_NAME"
-        again 5 docker pull --quiet -- "$IMAGE_NAME"
+        again 5 timeout 1800 docker pull --quiet -- "$IMAGE_NAME"
         tell_metrics "docker_pull_start=$began" "docker_pull_end=$(date +%s.%3N)"
 }
 
 # The image runs /docker_scripts/custom-startup.sh. What it finds there runs the lab's script and leaves the exit status
-# where this machine reads it: the VM is "running" when the script has ended, not before.
+# where this machine reads it: the VM is "running" when the script has ended, not before. Deployed images gave every
+# script to bash; one for another interpreter is now executed.
 place_startup_script() {
         mkdir -p /etc/config "$run/startup"
         chmod 0755 /etc/config
@@ -350,7 +351,11 @@ place_startup_script() {
         base64 -d <<<"$STARTUP_SCRIPT" >/etc/config/lab-startup
         cat >/etc/config/custom-startup.sh <<'SCRIPT'
 #!/bin/bash
-"$(dirname "$0")/lab-startup" "$@"
+script=$(dirname "$0")/lab-startup
+case $(head -c 100 "$script" | tr -d '\0' | head -n 1) in
+'#!'*sh* | [!#]* | '#'[!!]* | '') bash "$script" ;;
+*) "$script" ;;
+esac
 status=$?
 { echo "$status" >/run/lablink-startup/part && mv /run/lablink-startup/part /run/lablink-startup/status; } 2>/dev/null
 exit "$status"
@@ -432,8 +437,8 @@ start_sender send_log
 say "$VM_NAME boots"
 tell_status initializing
 tell_metrics "cloud_init_start=$boot_began"
-guard_metadata
 set_up_docker
+guard_metadata # docker brings iptables
 set_up_gpu
 pull_image
 place_startup_script

@@ -137,6 +137,14 @@ def test_what_fails_is_told_with_its_line(lab, machine, plan, command, tries):
     assert lab.vm(HOST)["status"] == "error" and "cloud_init_end" in lab.vm(HOST)["metrics"]
 
 
+@pytest.mark.parametrize("text", ["[[ a == a ]] && echo custom: bash", "#!/bin/sh\n[[ a == a ]] && echo custom: bash",
+                                  "#!/usr/bin/python3\nprint('custom: bash')"])
+def test_a_startup_script_is_bashs_unless_it_says_otherwise(lab, machine, text):
+    booted = machine({"STARTUP_ON_ERROR": "fail", "STARTUP_SCRIPT": script(text)})
+    assert booted.exit_status() == 0, booted.log()
+    assert "custom: bash" in booted.log()
+
+
 @pytest.mark.parametrize("on_error, expected, code", [("continue", "running", 0), ("fail", "error", 1)])
 def test_a_failing_startup_script(lab, machine, on_error, expected, code):
     booted = machine({"STARTUP_ON_ERROR": on_error, "STARTUP_SCRIPT": script("#!/bin/sh\necho 'custom: about to fail'\nexit 7\n")})
