@@ -76,6 +76,7 @@ static void begin_stop(struct process *p)
         if (p->stopping)
                 return;
         p->stopping = true;
+        hub_stop(p->web.hub);
         log_info("draining %u connections", http_server_connections(p->web.server));
         http_server_drain(p->web.server, DRAIN_MS, drained, p);
 }
@@ -160,6 +161,13 @@ static void say_how_many(const struct http_server *server)
                  http_server_connections_max(server), (unsigned long long)limit.rlim_cur);
 }
 
+static enum hub_assist assist_mode(const struct config *config)
+{
+        return str_eq(config->desktop.assist, "always")  ? HUB_ASSIST_ALWAYS
+               : str_eq(config->desktop.assist, "never") ? HUB_ASSIST_NEVER
+                                                         : HUB_ASSIST_CONSENT;
+}
+
 static int start(struct process *p, const json_t *handover, struct error *error)
 {
         struct web *web = &p->web;
@@ -187,6 +195,10 @@ static int start(struct process *p, const json_t *handover, struct error *error)
         web->claims_by_email = limiter_new(CLAIMS_A_MINUTE, 60000, 0);
         web->wrong_codes = limiter_new(WRONG_CODES_A_MINUTE, 60000, 0);
         web->dashboard = dashboard_new(web);
+        web->hub = hub_new(&(struct hub_options){.loop = &web->loop,
+                                                 .channel = web->config->db.message_channel,
+                                                 .assist = assist_mode(web->config),
+                                                 .websockets = &web->websockets});
         struct http_options options = {
                 .routes = web_routes,
                 .assets = web_assets,
@@ -196,6 +208,7 @@ static int start(struct process *p, const json_t *handover, struct error *error)
                 .trusted_proxies = (const char *const *)web->config->listen.trusted_proxies,
                 .deadline_ms = 15000,
                 .access_log = true,
+                .websockets = &web->websockets.n,
         };
         r = http_server_new(&web->loop, &options, &web->server, error);
         if (r < 0)
@@ -228,6 +241,8 @@ static void stop(struct process *p)
         http_server_free(web->server);
         dashboard_free(web->dashboard);
         archives_stop(web);
+        hub_free(web->hub);
+        ws_set_drop(&web->websockets);
         batch_free(web->claims);
         batch_free(web->reports);
         batch_free(web->waits);

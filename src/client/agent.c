@@ -13,8 +13,9 @@
 static const struct {
         unsigned bit;
         struct job *(*new)(void);
-} kinds[] = {{JOB_STATUS, status_new}, {JOB_HEARTBEAT, heartbeat_new}, {JOB_IN_USE, in_use_new},
-             {JOB_GPU, gpu_new},       {JOB_SUBSCRIBE, subscribe_new}, {JOB_LOGS, logs_new}};
+} kinds[] = {{JOB_STATUS, status_new},  {JOB_HEARTBEAT, heartbeat_new}, {JOB_IN_USE, in_use_new},
+             {JOB_GPU, gpu_new},        {JOB_SUBSCRIBE, subscribe_new}, {JOB_LOGS, logs_new},
+             {JOB_DESKTOP, desktop_new}};
 
 void agent_say(struct agent *agent, enum log_level level, const char *format, ...)
 {

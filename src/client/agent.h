@@ -22,7 +22,8 @@ enum agent_jobs {
         JOB_LOGS = 1 << 3,
         JOB_HEARTBEAT = 1 << 4,
         JOB_STATUS = 1 << 5,
-        JOB_ALL = JOB_SUBSCRIBE | JOB_IN_USE | JOB_GPU | JOB_LOGS | JOB_HEARTBEAT,
+        JOB_DESKTOP = 1 << 6,
+        JOB_ALL = JOB_SUBSCRIBE | JOB_IN_USE | JOB_GPU | JOB_LOGS | JOB_HEARTBEAT | JOB_DESKTOP,
 };
 #define AGENT_JOBS_MAX 8
 
@@ -54,3 +55,4 @@ struct job *gpu_new(void);
 struct job *logs_new(void);
 struct job *heartbeat_new(void);
 struct job *status_new(void);
+struct job *desktop_new(void);

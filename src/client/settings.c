@@ -150,6 +150,7 @@ static void copy_texts(struct settings *s, const struct settings_input *input, c
         s->state_file = xstrdup(config->client.state_file);
         s->cloudwatch = str_eq(config->logs.via, "cloudwatch");
         s->log_group = xstrdup(str_or(env_get(input, "CLOUD_INIT_LOG_GROUP"), LOG_GROUP_DEFAULT));
+        s->desktop_socket = xstrdup(config->client.desktop_socket);
         s->ca_file = xstrdup(env_get(input, "SSL_CERT_FILE"));
         s->heartbeat_ms = config->client.heartbeat;
         s->inuse_ms = config->client.inuse_interval;
@@ -254,5 +255,6 @@ void settings_deinit(struct settings *settings)
         free(settings->start_host);
         free(settings->on_assigned);
         free(settings->state_file);
+        free(settings->desktop_socket);
         *settings = (struct settings){0};
 }

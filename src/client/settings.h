@@ -20,6 +20,7 @@ struct settings {
         char *start_host;  /* "": the usual places */
         char *on_assigned; /* "": the usual place, when there is something */
         char *state_file;
+        char *desktop_socket; /* "": this VM offers no desktop */
         int64_t heartbeat_ms, inuse_ms;
 };
 

@@ -19,6 +19,7 @@
 #define PINGS_MISSED_MAX 2
 
 struct ws {
+        struct list link; /* of the set */
         struct ws_options options;
         struct ws_parser parser;
         uv_poll_t poll;
@@ -50,8 +51,6 @@ static void on_handle_closed(uv_handle_t *handle)
                 ws->options.transport->free(ws->options.transport_context);
         else
                 close(ws->options.fd);
-        if (ws->options.count)
-                --*ws->options.count;
         buf_deinit(&ws->early);
         buf_deinit(&ws->out);
         free(ws);
@@ -63,6 +62,9 @@ static void bury(struct ws *ws)
                 return;
         ws->dead = true;
         ws->options.handler = NULL;
+        if (ws->options.set)
+                ws->options.set->n--;
+        list_remove(&ws->link);
         uv_poll_stop(&ws->poll);
         uv_close((uv_handle_t *)&ws->poll, on_handle_closed);
         uv_close((uv_handle_t *)&ws->timer, on_handle_closed);
@@ -392,8 +394,12 @@ struct ws *ws_new(const struct ws_options *options, const void *early, size_t ea
         struct ws *ws = xcalloc(1, sizeof *ws);
         uv_loop_t *uv = &options->loop->uv;
         ws->options = *options;
-        if (options->count)
-                ++*options->count;
+        if (options->set) {
+                if (!options->set->all.next)
+                        list_init(&options->set->all);
+                list_append(&options->set->all, &ws->link);
+                options->set->n++;
+        }
         ws->parser = (struct ws_parser){.masked = options->side == WS_SERVER, .message_max = options->message_max};
         if (!ws->options.stall_ms)
                 ws->options.stall_ms = STALL_MS_DEFAULT;
@@ -453,4 +459,10 @@ void ws_close(struct ws *ws, unsigned code, const char *reason)
 void ws_drop(struct ws *ws)
 {
         bury(ws);
+}
+
+void ws_set_drop(struct ws_set *set)
+{
+        while (set->all.next && !list_empty(&set->all))
+                bury(list_entry(set->all.next, struct ws, link));
 }

@@ -106,6 +106,12 @@ struct ws_transport {
         void (*free)(void *context); /* closes the descriptor, too */
 };
 
+/* Those that live, also after ws_close() while the last words go out; zeroed is empty. */
+struct ws_set {
+        struct list all;
+        unsigned n;
+};
+
 struct ws_options {
         struct loop *loop;
         int fd; /* a connected, non-blocking stream socket; owned */
@@ -113,9 +119,9 @@ struct ws_options {
         const struct ws_handler *handler;
         void *userdata;
         uint64_t message_max;
-        int64_t ping_ms;  /* 0: no pings; two without an answer end it */
-        int64_t stall_ms; /* 0: 60 s; a peer that takes nothing of what waits for so long is lost */
-        unsigned *count;  /* of living ones: one more until it is gone; may be NULL; outlives the loop */
+        int64_t ping_ms;    /* 0: no pings; two without an answer end it */
+        int64_t stall_ms;   /* 0: 60 s; a peer that takes nothing of what waits for so long is lost */
+        struct ws_set *set; /* that it belongs to until it is gone; may be NULL */
         const struct ws_transport *transport;
         void *transport_context;
 };
@@ -135,3 +141,4 @@ size_t ws_queued(const struct ws *ws); /* bytes */
 void ws_close(struct ws *ws, unsigned code, const char *reason);
 /* As ws_close, at once and without a word. */
 void ws_drop(struct ws *ws);
+void ws_set_drop(struct ws_set *set);

@@ -179,7 +179,8 @@ struct db_query desktop_ticket_add(const char *cookie_hash, const char *ticket_h
         static const struct db_statement statement = {
                 .name = "desktop_ticket_add",
                 // clang-format off
-                .sql = "with put as ("
+                .sql = "with old as (delete from desktop_cookies where kind = 'ticket' and expires_at < now()),"
+                       " put as ("
                        "   insert into desktop_cookies (hash, vm_id, tenancy, kind, expires_at)"
                        "   select $2, v.id, v.tenancy, 'ticket', now() + interval '" DESKTOP_TICKET_SECONDS " seconds'"
                        "     from desktop_cookies c join vms v on " VALID("c", "v")
@@ -250,13 +251,13 @@ struct db_query agent_link_clear(const char *hostname, const char *link)
         return db_query(&statement, NULL, DB_TEXT(hostname), DB_TEXT(link));
 }
 
-struct db_query agent_links_forget(void)
+struct db_query agent_links_forget(const char *process)
 {
         static const struct db_statement statement = {
                 .name = "agent_links_forget",
-                .sql = "delete from agent_links l where " HERE("l"),
+                .sql = "delete from agent_links l where " HERE("l") " and not starts_with(l.link, $1)",
                 .rows = DB_NO_ROWS,
                 .idempotent = true,
         };
-        return db_query_none(&statement, NULL);
+        return db_query(&statement, NULL, DB_TEXT(process));
 }

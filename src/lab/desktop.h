@@ -60,5 +60,5 @@ struct db_query desktop_audit(const char *who, const char *action, const char *h
 struct db_query agent_link_set(const char *hostname, const char *link, const char *url, struct flag_answer *ret);
 /* The connection ended; does nothing when a newer one was written meanwhile. */
 struct db_query agent_link_clear(const char *hostname, const char *link);
-/* The allocator of this site has just started: nothing is connected to it. */
-struct db_query agent_links_forget(void);
+/* The web process of this name (with which its links begin) has just started: what others of this site left goes. */
+struct db_query agent_links_forget(const char *process);

@@ -236,6 +236,7 @@ static int release_answer(struct task *t)
                                    s->hostname);
         case RELEASE_DONE:
                 failpoint("release.before-kick");
+                hub_seat_ended(web_of(t)->hub, s->hostname);
                 web_kick(web_of(t), 0);
                 break;
         case RELEASE_REPEATED:

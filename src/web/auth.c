@@ -101,6 +101,8 @@ static const char *spoken_for(struct task *t)
         const struct http_route *route = request_route(t);
         if (strstr(route->pattern, ":hostname"))
                 return request_argument(t, "hostname");
+        if (route->rights == RIGHT_AGENT)
+                return request_header(t, "X-Lablink-Hostname");
         return json_get_string(request_json(t), route->rights == RIGHT_LOGS ? "log_stream" : "hostname");
 }
 
@@ -152,6 +154,7 @@ int web_authorize(struct task *t)
         case RIGHT_ADMIN:
                 return check_admin(t);
         case RIGHT_VM:
+        case RIGHT_AGENT:
         case RIGHT_LOGS:
                 return check_vm(t);
         case RIGHT_VM_OR_ADMIN:

@@ -105,6 +105,16 @@ const struct http_route web_routes[] = {
             "One collection with its VMs"),
         GET("/api/events", events_stream, JSON, RIGHT_ADMIN, events_state, "Changes of VMs as they happen (SSE)"),
 
+        GET("/desktop/ws", desktop_socket, JSON, RIGHT_PUBLIC, desktop_state, "A desktop's bytes (WebSocket)"),
+        POST("/api/desktop/ticket", desktop_ticket, HTTP_BODY_ANY, JSON, RIGHT_PUBLIC, desktop_state,
+             "A ticket for the desktop's socket at another allocator"),
+        GET("/api/agent/tunnel", agent_tunnel, JSON, RIGHT_AGENT, desktop_state,
+            "An agent's control connection (WebSocket)"),
+        GET("/api/agent/data/:id", agent_data, JSON, RIGHT_AGENT, desktop_state,
+            "A data connection that an agent was asked for (WebSocket)"),
+        GET("/api/admin/vms/:hostname/thumbnail", thumbnail, JSON, RIGHT_ADMIN, desktop_state,
+            "A small picture of a VM's desktop"),
+
         GET("/healthz", health_live, JSON, RIGHT_PUBLIC, ready_state, "The process lives"),
         GET("/readyz", health_ready, JSON, RIGHT_PUBLIC, ready_state, "Database, listener and provider"),
         {0},

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/token.h"
+#include "desktop/hub.h"
 #include "lab/desktop.h"
 #include "lab/logs.h"
 #include "lab/operation.h"
@@ -126,6 +127,13 @@ int admin_overview(struct task *t, unsigned status);
 /* --- aws.c: what pages say about AWS credentials --- */
 json_t *aws_model(struct web *web, const json_t *value); /* `value`: of the settings table, or NULL */
 void aws_add_words(json_t *model);
+struct desktop_state {
+        char name[256]; /* of the VM that an administrator asks for */
+        struct hub_visit visit;
+        struct desktop_seat seat;
+        struct flag_answer flag;
+        char ticket[44], link[96];
+};
 
 void claim_state_free(void *state);
 void startup_state_free(void *state);
@@ -136,3 +144,4 @@ void operation_state_free(void *state);
 void follow_state_free(void *state);
 void events_state_free(void *state);
 void ready_state_free(void *state);
+void desktop_state_free(void *state);

@@ -8,6 +8,7 @@
 #include "db/batch.h"
 #include "db/db.h"
 #include "db/listener.h"
+#include "desktop/hub.h"
 #include "http/http.h"
 
 struct login;
@@ -22,6 +23,8 @@ struct web {
         struct login *login;
         struct limiter *claims_by_email, *wrong_codes;
         struct dashboard *dashboard;
+        struct hub *hub;
+        struct ws_set websockets; /* counted with the connections */
         void *waiters;  /* tsearch tree of the open waits of VMs, by host name */
         int supervisor; /* socket to the supervisor; -1: none */
         int archives;   /* another, for downloads */
@@ -44,6 +47,7 @@ enum rights {
         RIGHT_ADMIN,
         RIGHT_VM,          /* the VM named by the body's or the path's `hostname` */
         RIGHT_LOGS,        /* the VM named by `log_stream`, or the log forwarder's token */
+        RIGHT_AGENT,       /* the VM named by the header X-Lablink-Hostname */
         RIGHT_VM_OR_ADMIN, /* reading a VM's logs: open to all in `open` mode */
 };
 
@@ -134,5 +138,10 @@ int operation_page(struct task *t); /* follow.c */
 int operation_output(struct task *t);
 int follow_page(struct task *t, json_t *operation); /* streams the page of an operation until its end */
 int events_stream(struct task *t);                  /* events.c */
-int health_live(struct task *t);                    /* health.c */
+int desktop_socket(struct task *t);                 /* desktop_socket.c */
+int desktop_ticket(struct task *t);
+int agent_tunnel(struct task *t);
+int agent_data(struct task *t);
+int thumbnail(struct task *t);
+int health_live(struct task *t); /* health.c */
 int health_ready(struct task *t);

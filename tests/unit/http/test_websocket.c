@@ -252,7 +252,7 @@ struct side {
 
 static struct loop loop;
 static struct side a, b;
-static unsigned living;
+static struct ws_set living;
 
 static void on_data(struct ws *ws, const uint8_t *data, size_t len, bool text, bool end _unused_)
 {
@@ -284,7 +284,7 @@ static struct ws *open_side(int fd, enum ws_side kind, struct side *side, const 
 {
         fcntl(fd, F_SETFL, O_NONBLOCK);
         struct ws_options options = {
-                .loop = &loop, .fd = fd, .side = kind, .handler = &handler, .userdata = side, .count = &living};
+                .loop = &loop, .fd = fd, .side = kind, .handler = &handler, .userdata = side, .set = &living};
         return side->ws = ws_new(&options, early, early ? strlen(early) : 0);
 }
 
@@ -308,7 +308,7 @@ static int tear_down(void **state _unused_)
         buf_deinit(&a.got);
         buf_deinit(&b.got);
         loop_deinit(&loop);
-        assert_int_equal(living, 0);
+        assert_int_equal(living.n, 0);
         return 0;
 }
 
@@ -337,7 +337,7 @@ static bool five_came_back(void)
 
 static bool both_closed(void)
 {
-        return living == 0;
+        return living.n == 0;
 }
 
 static bool a_has_much(void)
@@ -400,7 +400,7 @@ static bool raw_answered(void)
 {
         char bytes[64];
         ssize_t n = recv(raw[0], bytes, sizeof bytes, MSG_DONTWAIT | MSG_PEEK);
-        return n >= 4 && living <= 3;
+        return n >= 4 && living.n <= 3;
 }
 
 /* A peer that breaks the rules is told why before the connection ends. */

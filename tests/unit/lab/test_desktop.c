@@ -203,7 +203,9 @@ static void where_the_agent_is(void **state _unused_)
         lab_run(&lab, desktop_guard("vm-1", &seat));
         assert_false(seat.linked);
         lab_run(&lab, agent_link_set("vm-1", "l3", "", &known));
-        lab_run(&lab, agent_links_forget());
+        lab_run(&lab, agent_links_forget("l"));
+        lab_expect(&lab, "1", "select count(*) from agent_links");
+        lab_run(&lab, agent_links_forget("m"));
         lab_expect(&lab, "0", "select count(*) from agent_links");
         lab_run(&lab, desktop_audit("admin", "assist", "vm-1"));
         lab_expect(&lab, "admin assist vm-1", "select who || ' ' || action || ' ' || (detail->>'hostname') from audit");
