@@ -85,7 +85,9 @@ static int state_shown(struct task *t)
         return reply_json(t, 200,
                           json_pack("{s:s, s:s, s:s, s:b, s:b, s:b, s:b}", "hostname", s->seat.hostname, "email",
                                     s->seat.email, "status", s->seat.status, "linked", s->seat.linked, "assist",
-                                    s->seat.assist, "watching", false, "assisting", false));
+                                    s->seat.assist, "watching",
+                                    hub_count(web_of(t)->hub, s->seat.hostname, HUB_WATCHER) > 0, "assisting",
+                                    hub_count(web_of(t)->hub, s->seat.hostname, HUB_HELPER) > 0));
 }
 
 int desktop_state(struct task *t)
