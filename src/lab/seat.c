@@ -24,6 +24,7 @@ static int decode_seat(const struct db_row *row, void *receiver, struct error *e
         seat_deinit(seat);
         seat->more = db_bool(row, 9);
         seat->found = !db_null(row, 1);
+        snprintf(seat->asker, sizeof seat->asker, "%s", db_null(row, 10) ? "" : db_text(row, 10));
         if (!seat->found)
                 return 0;
         snprintf(seat->hostname, sizeof seat->hostname, "%s", db_text(row, 1));
@@ -42,7 +43,8 @@ static int decode_seat(const struct db_row *row, void *receiver, struct error *e
 #define KEPT "(c.returning and (i.command = '' or i.fresh is true))"
 #define CLAIM(items) \
         "with item as materialized (" \
-        "   select * from jsonb_to_recordset(" items ") as i(ord int, email text, command text, pin text, fresh boolean))," \
+        "   select * from jsonb_to_recordset(" items ") as i(ord int, email text, command text, pin text, fresh boolean, asker text," \
+        "    return_hash text))," \
         " mine as materialized (" \
         "   select v.id, v.email from vms v where v.email in (select email from item)" \
         "    order by v.id for no key update)," \
@@ -63,12 +65,17 @@ static int decode_seat(const struct db_row *row, void *receiver, struct error *e
         "       assigned_at = case when c.returning then v.assigned_at else now() end," \
         "       generation = v.generation + (v.crd_command is distinct from i.command and not " KEPT ")::int" \
         "     from chosen c join item i on i.ord = c.ord where v.id = c.id" \
-        "     returning c.ord, v.hostname, v.email, v.crd_command, v.pin, v.generation, c.returning," \
-        "       " SHOWN("v") " as status, v.healthy is false as unhealthy)" \
+        "     returning v.id, v.tenancy, i.return_hash, c.ord, v.hostname, v.email, v.crd_command, v.pin, v.generation, c.returning," \
+        "       " SHOWN("v") " as status, v.healthy is false as unhealthy)," \
+        " coded as (" \
+        "   insert into desktop_seats (vm_id, tenancy, return_hash)" \
+        "   select h.id, h.tenancy, h.return_hash from held h where h.return_hash is not null and not h.returning" \
+        "   on conflict (vm_id) do update" \
+        "      set tenancy = excluded.tenancy, return_hash = excluded.return_hash, assist_until = null)" \
         " select i.ord, h.hostname, h.email, h.crd_command, h.pin, h.generation, h.returning, h.status, h.unhealthy," \
         "   h.hostname is null and exists (" \
         "     select 1 from vms v left join vm_presence p on p.vm_id = v.id" \
-        "      where " CLAIMABLE("v", "p") " and v.id not in (select id from free))" \
+        "      where " CLAIMABLE("v", "p") " and v.id not in (select id from free)), i.asker" \
         "   from item i left join held h on h.ord = i.ord"
 // clang-format on
 
@@ -97,9 +104,10 @@ static const struct db_statement claims_statement = {
 
 const struct batch_kind claim_kind = {.statement = &claims_statement};
 
-json_t *claim_item(const char *email, const char *command, const char *pin, bool fresh)
+json_t *claim_item(const char *email, const char *command, const char *pin, const char *asker, const char *return_hash)
 {
-        return json_pack("{s:s, s:s, s:s, s:b}", "email", email, "command", command, "pin", pin, "fresh", fresh);
+        return json_pack("{s:s, s:s, s:s, s:b, s:s?, s:s?}", "email", email, "command", command, "pin", pin, "fresh",
+                         return_hash != NULL, "asker", asker, "return_hash", return_hash);
 }
 
 struct db_query seat_assignment(const char *hostname, const char *token_hash, struct seat *ret)
@@ -107,7 +115,7 @@ struct db_query seat_assignment(const char *hostname, const char *token_hash, st
         static const struct db_statement statement = {
                 .name = "seat_assignment",
                 // clang-format off
-                .sql = "select 0, hostname, email, crd_command, pin, generation, false, " SHOWN("v") ", healthy is false, false"
+                .sql = "select 0, hostname, email, crd_command, pin, generation, false, " SHOWN("v") ", healthy is false, false, null"
                        "  from vms v where hostname = $1 and token_hash is not distinct from $2",
                 // clang-format on
                 .rows = DB_MAYBE,

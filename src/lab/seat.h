@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "base/token.h"
 #include "db/batch.h"
 #include "db/db.h"
 #include "lab/vm.h"
@@ -20,6 +21,7 @@ struct seat {
         int64_t generation;
         char status[51]; /* of the machine, as shown */
         bool unhealthy;
+        char asker[TOKEN_LENGTH + 1]; /* of claim_item: whose claim this answers */
 };
 
 void seat_deinit(struct seat *seat);
@@ -28,9 +30,11 @@ void seat_deinit(struct seat *seat);
  * seat. */
 struct db_query seat_claim(const char *email, const char *command, const char *pin, struct seat *ret);
 /* The same of many people in one statement: batch_await() with the e-mail as key. NULL when a text is no UTF-8. With
- * `fresh` a seat that this e-mail has already is found and left as it is. */
+ * `return_hash` (may be NULL), the hash of a new return code, a new seat gets it in the same statement, and one that this
+ * e-mail has already is found and left as it is. Claims of one e-mail in one turn of the loop get one answer, which names
+ * the `asker` whose claim was made. */
 extern const struct batch_kind claim_kind;
-json_t *claim_item(const char *email, const char *command, const char *pin, bool fresh);
+json_t *claim_item(const char *email, const char *command, const char *pin, const char *asker, const char *return_hash);
 
 /* What a waiting VM looks at: found says that the VM exists and that its secret is still the one whose hash is given
  * (NULL: it has none), `email` that its seat is held. */

@@ -175,7 +175,7 @@ static int claim_enter(struct task *t)
                 token_random(s->cookie);
                 token_hash(s->cookie, s->cookie_hash);
         }
-        bool new_code = !s->holder.has_code;
+        bool new_code = s->seat.returning && !s->holder.has_code; /* claimed before desktops were in browsers */
         if (new_code)
                 return_code_make(s->code);
         token_hash(s->code, hash);
@@ -195,8 +195,10 @@ static int claim_answer(struct task *t)
                 return refuse(t, 503, "no-seat-free",
                               xstrdup("No machine is free at the moment. Please ask your instructor, or try "
                                       "again in a minute."));
-        if (browser && s->seat.returning && !s->proven)
-                return claim_holder(t); /* the same e-mail was claimed in this very moment */
+        if (browser && !s->proven && (s->seat.returning || !str_eq(s->seat.asker, s->asker))) {
+                s->code[0] = '\0';
+                return claim_holder(t); /* another browser claimed with the same e-mail in this very moment */
+        }
         failpoint("claim.before-wake");
         watch_fire(t->loop, web_of(t)->config->db.message_channel, s->seat.hostname);
         failpoint("claim.before-answer");
@@ -207,8 +209,13 @@ static int claim_step(struct task *t)
 {
         struct claim_state *s = t->state;
         bool fresh = config_desktop_browser(web_of(t)->config) && !s->proven;
+        char hash[TOKEN_HASH_LENGTH + 1];
         failpoint("claim.before-write");
-        json_t *item = claim_item(s->email, s->command, s->pin, fresh);
+        token_random(s->asker);
+        if (fresh)
+                return_code_make(s->code);
+        token_hash(s->code, hash);
+        json_t *item = claim_item(s->email, s->command, s->pin, s->asker, fresh ? hash : NULL);
         if (!item)
                 return reply_error(t, 422, "bad-email", "The e-mail address is not readable.");
         return batch_await(t, web_of(t)->claims, s->email, item, &s->seat, claim_answer);

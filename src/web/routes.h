@@ -24,6 +24,7 @@ struct claim_state {
         /* a desktop in the browser: who sits in the seat already, and how this browser gets in */
         struct desktop_seat holder, entered;
         char cookie[TOKEN_LENGTH + 1], cookie_hash[TOKEN_HASH_LENGTH + 1], code[RETURN_CODE_SIZE];
+        char asker[TOKEN_LENGTH + 1];
         bool proven, code_asked, crd;
 };
 
