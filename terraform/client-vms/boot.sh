@@ -377,6 +377,7 @@ start_container() {
                 --env "VM_NAME=$VM_NAME" \
                 --env "SUBJECT_SOFTWARE=$SUBJECT_SOFTWARE" \
                 --env "CLOUD_INIT_LOG_GROUP=$CLOUD_INIT_LOG_GROUP" \
+                --env "LABLINK_LOGS_VIA=${CLOUD_INIT_LOG_GROUP:+cloudwatch}" \
                 --env "AWS_REGION=$AWS_REGION" \
                 --env "STARTUP_ON_ERROR=$STARTUP_ON_ERROR" \
                 -- "$IMAGE_NAME" >/dev/null

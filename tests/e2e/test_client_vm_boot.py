@@ -80,7 +80,7 @@ def test_boots_with_every_value_hostile(lab, machine):
     environment.pop("PATH")
     assert environment == {
         "ALLOCATOR_HOST": HOSTILE, "ALLOCATOR_URL": lab.url, "TUTORIAL_REPO_TO_CLONE": HOSTILE, "VM_NAME": HOST,
-        "SUBJECT_SOFTWARE": ONE_LINE, "CLOUD_INIT_LOG_GROUP": "", "AWS_REGION": "us" + HOSTILE, "STARTUP_ON_ERROR": "continue",
+        "SUBJECT_SOFTWARE": ONE_LINE, "CLOUD_INIT_LOG_GROUP": "", "LABLINK_LOGS_VIA": "", "AWS_REGION": "us" + HOSTILE, "STARTUP_ON_ERROR": "continue",
         "LABLINK_CLIENT_TOKEN_FILE": "/run/secrets/lablink-client-token"}
     assert run[:2] == ["run", "-dit"] and run[-2:] == ["--", "-image" + HOSTILE]
     assert "--network host" in " ".join(run) and "--gpus all" in " ".join(run)
