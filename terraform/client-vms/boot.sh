@@ -364,7 +364,8 @@ SCRIPT
 }
 
 start_container() {
-        local secret=()
+        local secret=() via=direct
+        [ -z "$CLOUD_INIT_LOG_GROUP" ] || via=cloudwatch
         [ ! -e "$token_file" ] ||
                 secret=(--volume "$token_file:/run/secrets/lablink-client-token:ro"
                         --env LABLINK_CLIENT_TOKEN_FILE=/run/secrets/lablink-client-token)
@@ -377,9 +378,9 @@ start_container() {
                 --env "VM_NAME=$VM_NAME" \
                 --env "SUBJECT_SOFTWARE=$SUBJECT_SOFTWARE" \
                 --env "CLOUD_INIT_LOG_GROUP=$CLOUD_INIT_LOG_GROUP" \
-                --env "LABLINK_LOGS_VIA=${CLOUD_INIT_LOG_GROUP:+cloudwatch}" \
                 --env "AWS_REGION=$AWS_REGION" \
                 --env "STARTUP_ON_ERROR=$STARTUP_ON_ERROR" \
+                --env "LABLINK_LOGS_VIA=$via" \
                 -- "$IMAGE_NAME" >/dev/null
         # What the container says while it starts belongs to the boot's log.
         docker logs --follow "$container" 2>&1 &

@@ -55,6 +55,7 @@ elif verb == "run":
         elif word == "--":
             image = list(it)
     (state / "environment").write_text(json.dumps(environment))
+    environment.update((key, os.environ[key]) for key in os.environ if key.startswith("AWS_E"))  # where Amazon is played
     log = open("/var/log/container.log", "ab")
     child = subprocess.Popen(["/stand-ins/image"], env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
     (state / "pid").write_text(str(child.pid))
@@ -151,7 +152,7 @@ class Machine:
         place.write_text(script)
         place.chmod(0o700)
         self.environment = {"PATH": "/stand-ins:/usr/sbin:/usr/bin:/sbin:/bin", "LABLINK_BOOT_DELAY": "1", "LABLINK_BOOT_LONGEST": "1",
-                            **(environment or {})}
+                            "AWS_EC2_METADATA_DISABLED": "true", **(environment or {})}
         self.process = None
 
     def _command(self, name, text):

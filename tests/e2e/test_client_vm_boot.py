@@ -80,8 +80,8 @@ def test_boots_with_every_value_hostile(lab, machine):
     environment.pop("PATH")
     assert environment == {
         "ALLOCATOR_HOST": HOSTILE, "ALLOCATOR_URL": lab.url, "TUTORIAL_REPO_TO_CLONE": HOSTILE, "VM_NAME": HOST,
-        "SUBJECT_SOFTWARE": ONE_LINE, "CLOUD_INIT_LOG_GROUP": "", "LABLINK_LOGS_VIA": "", "AWS_REGION": "us" + HOSTILE, "STARTUP_ON_ERROR": "continue",
-        "LABLINK_CLIENT_TOKEN_FILE": "/run/secrets/lablink-client-token"}
+        "SUBJECT_SOFTWARE": ONE_LINE, "CLOUD_INIT_LOG_GROUP": "", "AWS_REGION": "us" + HOSTILE, "STARTUP_ON_ERROR": "continue",
+        "LABLINK_LOGS_VIA": "direct", "LABLINK_CLIENT_TOKEN_FILE": "/run/secrets/lablink-client-token"}
     assert run[:2] == ["run", "-dit"] and run[-2:] == ["--", "-image" + HOSTILE]
     assert "--network host" in " ".join(run) and "--gpus all" in " ".join(run)
     assert "/etc/config:/docker_scripts:ro" in run and "/etc/lablink/client-token:/run/secrets/lablink-client-token:ro" in run
@@ -261,7 +261,7 @@ def amazon(denied=False):
     server.streams, server.actions, server.complaints, server.denied, server.puts, server.group = {}, [], [], denied, 0, None
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = "http://127.0.0.1:%d" % server.server_port
-    server.environment = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": url, "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS": url}
+    server.environment = {"AWS_EC2_METADATA_DISABLED": "false", "AWS_EC2_METADATA_SERVICE_ENDPOINT": url, "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS": url}
     yield server
     server.shutdown()
     server.server_close()
@@ -274,12 +274,14 @@ def test_log_lines_go_to_cloudwatch(lab, machine):
         assert booted.exit_status() == 0, booted.log()
         status(lab, "running", booted)
         wait_until(lambda: HOST + " runs" in "".join(there.streams.get(HOST, [])), 120, lambda: repr(there.actions))
-        said = there.streams[HOST]
+        said = [line for line in there.streams[HOST] if "lablink-client:" not in line]
         assert there.complaints == [] and there.group == "group"
         assert said[:3] == ["Cloud-init: the first line of all", " ", " "] and 'quoted "\\ é' in said
         assert [line for line in said if line.startswith("early line")] == ["early line %d" % n for n in range(700)]
+        wait_until(lambda: "lablink-client: the agent of" in "".join(there.streams[HOST]), 90, "the agent's lines come the same way")
+        assert there.complaints == []
         direct = lab.get("/api/vm-logs/" + HOST, admin=True).json()["logs"]
-        assert "lablink-boot" not in direct and "early line" not in direct, "the forwarder brings them, not the VM"
+        assert direct == "", "the forwarder brings them, not the VM"
         assert SECRET not in booted.log()
 
 

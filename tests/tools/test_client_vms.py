@@ -196,7 +196,7 @@ def test_a_vm_may_write_its_log_and_nothing_else(module):
 def test_the_container_gets_deployed_variables_and_the_token():
     script = (MODULE / "boot.sh").read_text()
     assert re.findall(r'--env "(\w+)=\$\1"', script) == CONTAINER
-    assert re.findall(r"--env (\w+)=", script) == ["LABLINK_CLIENT_TOKEN_FILE"]
+    assert re.findall(r"--env \"?(\w+)=(?!\$[A-Z])", script) == ["LABLINK_CLIENT_TOKEN_FILE", "LABLINK_LOGS_VIA"], "and what is ours"
     assert "docker run -dit" in script and "--network host" in script and "/etc/config:/docker_scripts:ro" in script
 
 
