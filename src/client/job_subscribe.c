@@ -32,7 +32,8 @@ struct subscribe {
         struct run *run;
         int64_t asked_ms;
         unsigned tries;
-        bool network_error; /* start-host said so: the same code may still be good */
+        bool network_error;  /* start-host said so: the same code may still be good */
+        const char *outcome; /* of start-host, as the participant's page is told */
 };
 
 static int ask(struct task *t);
@@ -84,10 +85,23 @@ static int carried_out(struct task *t)
 
 /* --- the program of on_assigned ----------------------------------------------------------------------------------- */
 
+/* What start-host says when it fails, and the word for it. */
+static void note_outcome(struct subscribe *s, const char *line, size_t len)
+{
+        static const char *const said[][2] = {{"network error", "network"},
+                                              {"OAuth error", "oauth"},
+                                              {"Permission denied", "permission"},
+                                              {"Registration error", "registration"}};
+        for (size_t i = 0; i < ARRAY_SIZE(said); i++)
+                if (memmem(line, len, said[i][0], strlen(said[i][0])))
+                        s->outcome = said[i][1];
+        s->network_error = str_eq(s->outcome, "network");
+}
+
 static void say_line(void *userdata, const char *line, size_t len)
 {
         struct subscribe *s = userdata;
-        s->network_error |= memmem(line, len, "network error", 13) != NULL;
+        note_outcome(s, line, len);
         if (len)
                 agent_say(s->job.agent, LOG_LEVEL_INFO, "| %.*s", (int)len, line);
 }
@@ -141,6 +155,27 @@ static int hosted(struct task *t)
         return program(t);
 }
 
+static int told(struct task *t)
+{
+        struct subscribe *s = t->state;
+        call_deinit(&s->job.call);
+        return hosted(t);
+}
+
+/* So that the participant's page can ask for another code. Told once: an allocator that is away at this moment, or of
+ * another kind, loses a help and no seat. */
+static int tell_outcome(struct task *t)
+{
+        struct subscribe *s = t->state;
+        const struct agent *agent = s->job.agent;
+        if (!s->assignment.generation)
+                return hosted(t);
+        _cleanup_free_ char *path = xasprintf("/api/vm-metrics/%s", agent->settings->hostname);
+        json_t *body = json_pack("{s:I, s:s}", "crd_generation", (json_int_t)s->assignment.generation, "crd_outcome",
+                                 s->outcome);
+        return call_post(t, &s->job.call, &s->job.agent->caller, path, body, told);
+}
+
 static int host_ended(struct task *t)
 {
         struct subscribe *s = t->state;
@@ -152,7 +187,11 @@ static int host_ended(struct task *t)
                   : again ? ", trying again"
                           : ", a new code is needed");
         run_free(STEAL(s->run));
-        return again ? alarm_await(t, &s->job.alarm, HOST_AGAIN_MS, host) : hosted(t);
+        if (again)
+                return alarm_await(t, &s->job.alarm, HOST_AGAIN_MS, host);
+        if (good || !s->outcome)
+                s->outcome = good ? "done" : "failed";
+        return tell_outcome(t);
 }
 
 static int host(struct task *t)
@@ -161,6 +200,7 @@ static int host(struct task *t)
         _cleanup_free_ char *path = start_host_find(s->job.agent->settings);
         _cleanup_error_ struct error error = ERROR_NULL;
         s->network_error = false;
+        s->outcome = NULL;
         if (!s->assignment.code) {
                 agent_say(s->job.agent, LOG_LEVEL_INFO, "the desktop is used in the browser: no start-host is run");
                 return hosted(t);

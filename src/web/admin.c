@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "lab/aws_order.h"
 #include "lab/collection.h"
+#include "lab/first_frame.h"
 #include "lab/names.h"
 #include "lab/settings.h"
 #include "web/routes.h"
@@ -176,6 +177,7 @@ static void add_words(json_t *vm)
         add_seconds(vm, "made_seconds", json_object_get(vm, "terraform_timing_seconds"));
         add_seconds(vm, "boot_seconds", json_object_get(metrics, "cloud_init_duration_seconds"));
         add_seconds(vm, "container_seconds", json_object_get(metrics, "container_startup_duration_seconds"));
+        add_seconds(vm, "first_frame_seconds", json_object_get(metrics, FIRST_FRAME_KEY));
         add_seconds(vm, "total_seconds", json_object_get(vm, "total_startup_time_seconds"));
 }
 
@@ -187,7 +189,8 @@ static int instances_answer(struct task *t)
         if (!request_wants_json(t))
                 json_array_foreach (s->list.array, index, vm)
                         add_words(vm);
-        json_t *model = json_pack("{s:O, s:O}", "instances", s->list.array, "counts", s->counts.value);
+        json_t *model = json_pack("{s:O, s:O, s:b}", "instances", s->list.array, "counts", s->counts.value, "desktops",
+                                  config_desktop_browser(web_of(t)->config));
         return reply_view(t, 200, "instances", model);
 }
 

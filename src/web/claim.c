@@ -142,6 +142,9 @@ static int success(struct task *t)
         json_t *model = json_pack("{s:s, s:s, s:s, s:I, s:b, s:o}", "hostname", s->seat.hostname, "pin", s->seat.pin,
                                   "email", s->seat.email, "generation", (json_int_t)s->seat.generation, "returning",
                                   s->seat.returning, "notice", notice_of(&s->seat));
+        if (!request_wants_json(t))
+                json_object_set_new(model, "access_code_asked",
+                                    json_boolean(config_access_code(web_of(t)->config) != NULL));
         if (s->entered.found) {
                 json_object_set_new(model, "desktop", json_string("/desktop"));
                 json_object_set_new(model, "return_code", *s->code ? json_string(s->code) : json_null());

@@ -29,6 +29,8 @@ const struct http_route web_routes[] = {
         GET("/api/unassigned_vms_count", claimable_count, JSON, RIGHT_PUBLIC, claim_state,
             "Seats that can be claimed now"),
 
+        GET("/api/seats/:hostname/outcome", hosting_outcome, JSON, RIGHT_PUBLIC, seat_page_state,
+            "What became of a code for Chrome Remote Desktop"),
         GET("/desktop", desktop_page, HTML, RIGHT_PUBLIC, seat_page_state, "The desktop of this browser's seat"),
         GET("/api/desktop", desktop_state, JSON, RIGHT_PUBLIC, seat_page_state, "What this browser's seat is doing"),
         POST("/api/desktop/first-frame", desktop_first_frame, HTTP_BODY_JSON, JSON, RIGHT_PUBLIC, seat_page_state,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "lab/desktop.h"
+#include "lab/hosting.h"
 #include "lab/vm.h"
 #include "web/seat_door.h"
 
@@ -10,6 +11,7 @@ struct seat_page_state {
         struct desktop_seat seat;
         struct flag_answer done;
         struct vm_brief brief;
+        struct hosting hosting;
 };
 void seat_page_state_free(void *state);
 
@@ -19,6 +21,7 @@ int desktop_first_frame(struct task *t);
 int desktop_consent(struct task *t);
 int desktop_left(struct task *t);
 int desktop_watch(struct task *t);
+int hosting_outcome(struct task *t); /* hosting.c */
 
 /* The tag under which a static file may be kept for ever; null: there is no such file. */
 json_t *seat_asset_tag(const char *path);

@@ -244,3 +244,24 @@ def test_watching_is_for_administrators(lab):
     assert "/desktop/ws?view=vm-1" in lab.get("/admin/desktop/vm-1", admin=True).text
     assert "/desktop/ws?assist=vm-1" in lab.get("/admin/desktop/vm-1?assist", admin=True).text
     assert lab.get("/admin/desktop/vm-9", admin=True).status_code == 404
+
+
+def test_what_became_of_a_code(new_lab, email):
+    lab = new_lab(config={"desktop": {"mode": "crd"}})
+    lab.add_vm("vm-1")
+    generation = claim_json(lab, email, crd_command=CRD).json()["generation"]
+    outcome = lambda n=generation: lab.get("/api/seats/vm-1/outcome?generation=%s" % n)
+    assert outcome().json()["outcome"] == "waiting"
+    said = lambda **words: lab.post("/api/vm-metrics/vm-1", json=words).status_code
+    assert said(crd_generation=generation, crd_outcome="oauth") == 200
+    assert outcome().json()["outcome"] == "oauth" and "already used" in outcome().json()["sentence"]
+    # a new code: the same seat, and the old word says nothing any more
+    newer = claim_json(lab, email, crd_command=CRD.replace(CODE, "4/0BNewCode-of_the_same")).json()
+    assert newer["returning"] and newer["hostname"] == "vm-1" and newer["generation"] == generation + 1
+    assert outcome().status_code == 404 and outcome(newer["generation"]).json()["outcome"] == "waiting"
+    assert said(crd_generation=generation, crd_outcome="done") == 200 and outcome(newer["generation"]).json()["outcome"] == "waiting"
+    assert said(crd_generation={"x": [1]}, crd_outcome={"y": 2}) == 200 and outcome(newer["generation"]).json()["outcome"] == "waiting"
+    assert said(crd_generation=str(newer["generation"]), crd_outcome="<b>x</b>" * 100) == 200
+    assert outcome(newer["generation"]).json()["outcome"] == "waiting"
+    for wrong in ("x", "0", "-1", "1e3", "99999999999999999999", ""):
+        assert outcome(wrong).status_code == 422, wrong

@@ -116,6 +116,21 @@ function watchSeats(element) {
         });
 }
 
+/* --- what became of the code: start-host's errors come back while the page with the PIN is open --- */
+
+function watchHosting(place) {
+        const word = find("[data-hosting-word]", place);
+        let over = false;
+        repeat(3, async () => {
+                if (over)
+                        return;
+                const {outcome, sentence} = await getJson(place.dataset.hosting);
+                over = outcome === "done";
+                place.hidden = over || outcome === "waiting";
+                say(word, sentence);
+        });
+}
+
 /* --- output that grows: lines are added at the end, and kept in sight while the box is ticked --- */
 
 function growingOutput(output) {
@@ -233,6 +248,7 @@ function showTimings(row, vm) {
                 ["making", vm.terraform_timing_seconds],
                 ["boot", metrics.cloud_init_duration_seconds],
                 ["container", metrics.container_startup_duration_seconds],
+                ["first picture", metrics.desktop_first_frame_seconds],
         ];
         say(find('[data-field="total"]', row), seconds(vm.total_startup_time_seconds));
         say(find('[data-field="parts"]', row),
@@ -270,10 +286,51 @@ function showVm(row, vm, key) {
         say(fields("in_use")[0], vm.in_use ? "Yes" : "No");
         say(healthy, vm.healthy === true ? "Healthy" : vm.healthy === false ? "Unhealthy" : "N/A");
         healthy.dataset.healthy = healthy.textContent;
+        for (const link of [...fields("watch"), ...fields("thumb")])
+                link.href = `/admin/desktop/${encodeURIComponent(vm.hostname)}`;
         fields("log")[0].href = `/admin/logs/${encodeURIComponent(vm.hostname)}`;
         showLastSeen(row, vm);
         showTimings(row, vm);
         showRelease(row, vm, key);
+}
+
+/* Pictures of the desktops: of those rows only that are in sight, while somebody looks at the page. Asking is what makes a
+ * VM send them. */
+function watchThumbnails(table) {
+        const inSight = new Set(), busy = new Set();
+        const observer = new IntersectionObserver((entries) => {
+                for (const {target, isIntersecting} of entries)
+                        isIntersecting ? inSight.add(target) : inSight.delete(target);
+        });
+        const look = async (row) => {
+                const link = find('[data-field="thumb"]', row), image = find("[data-thumb]", row), hostname = row.dataset.vm;
+                const response = await fetch(`/api/admin/vms/${encodeURIComponent(hostname)}/thumbnail`, {cache: "no-store"});
+                if (response.status !== 200) {
+                        link.hidden = response.status !== 204 || link.hidden;
+                        return;
+                }
+                const reader = new FileReader();
+                reader.addEventListener("load", () => {
+                        if (row.dataset.vm !== hostname)
+                                return;
+                        image.src = reader.result;
+                        link.hidden = false;
+                });
+                reader.readAsDataURL(await response.blob());
+        };
+        const round = async () => {
+                const rows = findAll("tbody tr", table);
+                for (const row of rows)
+                        observer.observe(row);
+                if (document.hidden)
+                        return;
+                for (const row of rows.filter((one) => inSight.has(one) && !busy.has(one))) {
+                        busy.add(row);
+                        look(row).catch(() => {}).finally(() => busy.delete(row));
+                }
+        };
+        setTimeout(round, 300);
+        setInterval(round, 5000);
 }
 
 class VmTable {
@@ -372,9 +429,11 @@ function start() {
         showTimes();
         each("[data-copy]", offerCopy);
         each("[data-seats]", watchSeats);
+        each("[data-hosting]", watchHosting);
         each("[data-logs]", watchLogs);
         each("[data-operation]", watchOperation);
         each("[data-events]", watchVms);
+        each("[data-thumbnails]", watchThumbnails);
         document.addEventListener("submit", sendOnce);
         addEventListener("pageshow", freeForms);
         setInterval(showTimes, 5000);

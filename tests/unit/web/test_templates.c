@@ -37,7 +37,7 @@ struct page {
         "'generation': 4, 'in_use': true, 'healthy': true, 'healthy_text': 'Healthy', 'needs_reset': false," \
         "'created_at': '2026-01-02T03:04:05.678Z', 'last_seen': '2026-01-02T03:04:05.678Z'," \
         "'seen_text': '2026-01-02T03:04:05.678Z', 'made_seconds': '12.0 s', 'boot_seconds': '30.5 s'," \
-        "'container_seconds': '4.2 s', 'total_seconds': '46.7 s', 'metrics': {}}"
+        "'container_seconds': '4.2 s', 'first_frame_seconds': '0.3 s', 'total_seconds': '46.7 s', 'metrics': {}}"
 #define OVERVIEW "'public_url': 'https://lab.example.org', 'uptime_seconds': 12.5, " COUNTS ", 'provider': {'name': 'local'," \
         "'code': 'needs-root', 'hint': 'local VMs need root: start LabLink with sudo'}, 'client_auth': 'token'," \
         "'vms_max': 200, 'count': 3, 'assigned': 1, 'extension': 'slp', 'collect': true"
@@ -68,7 +68,7 @@ static const struct page pages[] = {
         {{"delete-instances"}, "{" OVERVIEW ", " OPERATION("x", "true") "}", "all 3 VMs"},
         {{"delete-instances"}, "{" COUNTS ", 'operation': null, 'count': 0, 'assigned': 0, 'extension': 'slp'}", "No VM is known"},
         {{"instances"}, "{'instances': [], 'counts': {'total': 0}}", "There are no VMs yet"},
-        {{"instances"}, "{'instances': [" VM("vm-1", "1", "'ada@example.org'") ", " VM("vm-2", "2", "null") "], " COUNTS "}",
+        {{"instances"}, "{'instances': [" VM("vm-1", "1", "'ada@example.org'") ", " VM("vm-2", "2", "null") "], 'desktops': true, " COUNTS "}",
          "action=\"/api/admin/vms/vm-1/release\""},
         {{"operations"}, "{'operations': []}", "Nothing was launched"},
         {{"operations"}, "{'operations': [{'id': 7, 'kind': 'launch', 'state': 'failed', 'error': 'no', 'progress': {'done': 1," \
