@@ -129,11 +129,18 @@ static void put_ours(struct environment *e, const struct provider *p)
                 put_text(e, "HOME", p->dir);
 }
 
+/* The engine warns of a settings file that is not there, in the middle of the JSON that it was asked for. */
+static bool is_dangling(const char *entry)
+{
+        static const char name[] = "TF_CLI_CONFIG_FILE=";
+        return str_starts(entry, name) && access(entry + strlen(name), R_OK) < 0;
+}
+
 char **engine_environment(const struct provider *p)
 {
         struct environment e = {0};
         for (char **entry = environ; *entry; entry++)
-                if (!is_set_by_us(*entry) && !(p->aws.access_key_id && is_aws_key(*entry)))
+                if (!is_set_by_us(*entry) && !is_dangling(*entry) && !(p->aws.access_key_id && is_aws_key(*entry)))
                         put(&e, xstrdup(*entry));
         put_ours(&e, p);
         put_aws(&e, p);
