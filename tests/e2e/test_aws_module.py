@@ -26,6 +26,10 @@ resource "terraform_data" "lablink_vm" {
   count = var.instance_count
   input = { name = local.names[count.index] }
 
+  provisioner "local-exec" {
+    command = "[ ! -e '${path.module}/../../../fail-${count.index + 1}' ]"
+  }
+
   lifecycle {
     ignore_changes = [input]
   }
@@ -89,3 +93,19 @@ def test_a_launch_boots_and_is_claimed(lab):
         machine.off()
     lab.destroy()
     assert lab.vms() == []
+
+
+def test_a_launch_that_succeeds_in_part_is_gone_on_with(lab):
+    """What the module tells of VMs and times is right after an apply in which one of them failed."""
+    (lab.directory / "fail-2").touch()
+    failed = lab.wait_operation(lab.launch(2, wait=False)["id"], states=("failed",))
+    assert "launched 1 of 2" in failed["error"], failed
+    assert [vm["hostname"] for vm in lab.vms()] == ["lablink-vm-test-1"]
+    (lab.directory / "fail-2").unlink()
+    lab.launch(2)
+    names = ["lablink-vm-test-%d" % number for number in (1, 2, 3)]
+    assert [vm["hostname"] for vm in lab.vms()] == names
+    outputs = {key: output["value"] for key, output in cloud.json.loads((lab.state / "terraform/test.tfstate").read_text())["outputs"].items()}
+    assert outputs["vm_instance_names"] == names and set(outputs["instance_terraform_apply_times"]) == set(names)
+    assert all(time["seconds"] >= 0 for time in outputs["instance_terraform_apply_times"].values())
+    lab.destroy()
