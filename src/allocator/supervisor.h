@@ -4,8 +4,8 @@
  */
 #pragma once
 
-#include "allocator/keys.h"
 #include "allocator/archives.h"
+#include "allocator/keys.h"
 #include "config/config.h"
 #include "db/cluster.h"
 #include "lab/site.h"

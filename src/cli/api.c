@@ -9,6 +9,7 @@
 #include <curl/curl.h>
 #include <errno.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 
 #include "base/clock.h"
@@ -37,6 +38,8 @@ struct exchange {
         struct cli *cli;
         struct buf body;                 /* of an answer, or of a stream that was refused */
         const struct api_stream *stream; /* NULL: a plain call */
+        struct api_download *download;   /* NULL: none */
+        bool begun;                      /* its first byte has come */
         bool any;                        /* a refusal in JSON is an answer too */
         struct sse sse;
         struct error broken; /* why a callback ended it */
@@ -160,6 +163,33 @@ bool api_is_local(const struct cli *cli)
 
 /* --- one exchange ------------------------------------------------------------------------------------------------ */
 
+/* A download that the allocator does not go on with begins anew. */
+static size_t take_download(struct exchange *x, long status, const char *bytes, size_t len)
+{
+        struct api_download *d = x->download;
+        if (!x->begun && status == 200) {
+                d->from = 0;
+                if (ftruncate(d->fd, 0) < 0) {
+                        error_errno(&x->broken, errno, "cannot write the download");
+                        return 0;
+                }
+        }
+        if (!x->begun)
+                d->ret_done = d->from;
+        if (!x->begun && lseek(d->fd, d->from, SEEK_SET) < 0) {
+                error_errno(&x->broken, errno, "cannot write the download");
+                return 0;
+        }
+        x->begun = true;
+        int r = fd_write_all(d->fd, bytes, len);
+        if (r < 0) {
+                error_errno(&x->broken, -r, "cannot write the download");
+                return 0;
+        }
+        d->ret_done += (int64_t)len;
+        return len;
+}
+
 static size_t on_bytes(char *bytes, size_t size, size_t n, void *userdata)
 {
         struct exchange *x = userdata;
@@ -167,6 +197,8 @@ static size_t on_bytes(char *bytes, size_t size, size_t n, void *userdata)
         curl_easy_getinfo(x->cli->api->curl, CURLINFO_RESPONSE_CODE, &status);
         if (x->stream && status == 200)
                 return sse_feed(&x->sse, bytes, size * n, &x->broken) < 0 ? 0 : size * n;
+        if (x->download && (status == 200 || status == 206))
+                return take_download(x, status, bytes, size * n);
         if (x->body.len + size * n > ANSWER_MAX) {
                 error_set(&x->broken, -EFBIG, "the answer is larger than %zu bytes", ANSWER_MAX);
                 return 0;
@@ -175,11 +207,14 @@ static size_t on_bytes(char *bytes, size_t size, size_t n, void *userdata)
         return size * n;
 }
 
-static int on_progress(void *userdata, _unused_ curl_off_t dltotal, _unused_ curl_off_t dlnow,
-                       _unused_ curl_off_t ultotal, _unused_ curl_off_t ulnow)
+static int on_progress(void *userdata, curl_off_t dltotal, _unused_ curl_off_t dlnow, _unused_ curl_off_t ultotal,
+                       _unused_ curl_off_t ulnow)
 {
         struct exchange *x = userdata;
-        if (!x->stream)
+        struct api_download *d = x->download;
+        if (d)
+                x->ended |= !d->tick(d->userdata, d->ret_done, dltotal > 0 ? d->from + dltotal : 0);
+        else if (!x->stream)
                 progress_tick(&x->cli->api->waiting);
         else if (x->stream->tick && !x->stream->tick(x->stream->userdata))
                 x->ended = true;
@@ -210,7 +245,7 @@ static void set_common(struct exchange *x, const char *url)
                 curl_easy_setopt(api->curl, CURLOPT_USERNAME, api->user);
                 curl_easy_setopt(api->curl, CURLOPT_PASSWORD, api->password);
         }
-        if (x->stream) {
+        if (x->stream || x->download) {
                 curl_easy_setopt(api->curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
                 curl_easy_setopt(api->curl, CURLOPT_LOW_SPEED_TIME, SILENCE_SECONDS);
         } else {
@@ -384,6 +419,58 @@ int api_follow(struct cli *cli, const char *path, const struct api_stream *strea
         bool again;
         set_common(&x, url);
         r = perform(&x, headers, NULL, &again, error);
+        curl_slist_free_all(headers);
+        return r;
+}
+
+/* "filename=" of Content-Disposition, when it is a plain name. */
+static char *plain_name(const char *value, size_t len)
+{
+        _cleanup_free_ char *text = xstrndup(value, len);
+        char *start = strstr(text, "filename=\"");
+        if (!start)
+                return NULL;
+        start += strlen("filename=\"");
+        start[strcspn(start, "\"\r\n")] = '\0';
+        return *start && *start != '.' && !strchr(start, '/') ? xstrdup(start) : NULL;
+}
+
+static size_t on_header(char *line, size_t size, size_t n, void *userdata)
+{
+        static const char etag[] = "etag:", disposition[] = "content-disposition:";
+        struct api_download *d = ((struct exchange *)userdata)->download;
+        size_t len = size * n, value = strlen(etag);
+        if (len > value && strncasecmp(line, etag, value) == 0) {
+                free(d->ret_etag);
+                d->ret_etag = str_trim(
+                        xstrndup(line + value + (line[value] == ' '), len - value - (line[value] == ' ')));
+        } else if (len > strlen(disposition) && strncasecmp(line, disposition, strlen(disposition)) == 0) {
+                free(d->ret_name);
+                d->ret_name = plain_name(line, len);
+        }
+        return len;
+}
+
+int api_download(struct cli *cli, const char *path, struct api_download *download, struct error *error)
+{
+        int r = api_open(cli, error);
+        if (r < 0)
+                return r;
+        _cleanup_(exchange_deinit) struct exchange x = {.cli = cli, .download = download};
+        _cleanup_free_ char *url = xasprintf("%s%s", cli->api->base, path);
+        _cleanup_free_ char *range = xasprintf("Range: bytes=%lld-", (long long)download->from);
+        _cleanup_free_ char *same = xasprintf("If-Range: %s", str_or(download->etag, ""));
+        struct curl_slist *headers = headers_for(&x, false);
+        if (download->from > 0 && download->etag) {
+                headers = curl_slist_append(headers, range);
+                headers = curl_slist_append(headers, same);
+        }
+        bool again;
+        set_common(&x, url);
+        curl_easy_setopt(cli->api->curl, CURLOPT_HEADERFUNCTION, on_header);
+        curl_easy_setopt(cli->api->curl, CURLOPT_HEADERDATA, &x);
+        r = perform(&x, headers, NULL, &again, error);
+        download->ret_ended = x.ended;
         curl_slist_free_all(headers);
         return r;
 }

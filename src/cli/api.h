@@ -23,6 +23,20 @@ struct api_stream {
 /* Follows a stream of events to its end. 0 when it ended or `tick` ended it. */
 int api_follow(struct cli *cli, const char *path, const struct api_stream *stream, struct error *error);
 
+struct api_download {
+        int fd;           /* gets the bytes, from `from` on or from its beginning */
+        int64_t from;     /* so many are there already ... */
+        const char *etag; /* ... of what was called so; NULL: unknown */
+        bool (*tick)(void *userdata, int64_t done, int64_t total); /* total 0: not told; false ends it */
+        void *userdata;
+        char *ret_etag, *ret_name; /* as told, or NULL; owned by the caller */
+        int64_t ret_done, ret_total;
+        bool ret_ended; /* by tick */
+};
+
+/* Downloads a file. What is there is kept when the answer goes on with it, else written anew. */
+int api_download(struct cli *cli, const char *path, struct api_download *download, struct error *error);
+
 /* The socket's path or the URL, for sentences. NULL and an error when there is none to tell. Borrowed. */
 const char *api_where(struct cli *cli, struct error *error);
 bool api_is_local(const struct cli *cli); /* by the unix socket */

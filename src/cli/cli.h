@@ -25,6 +25,9 @@ struct options {
         bool quiet;
         bool yes, detach, follow, as_root, secrets;
         const char *tail;
+        struct opt_strings extensions, vms;
+        const char *directory, *to;
+        bool everything, names, collect;
 };
 
 struct config;

@@ -11,9 +11,17 @@ const struct command commands[] = {
         {"status", NULL, "Show the lab: VMs, provider, running operation, address.", run_status, 0, 0, 0},
         {"launch", "N", "Launch N more VMs and show how it goes.", run_launch, TAKES_DETACH, 1, 1, COMPLETES_NOTHING,
          "Ctrl-C stops showing it, never the launch itself: `lablink operation cancel ID` does that."},
-        {"destroy", NULL, "End all VMs and give up every seat.", run_destroy, TAKES_YES | TAKES_DETACH, 0, 0,
-         COMPLETES_NOTHING,
-         "Asks for the word yes on a terminal; elsewhere it wants --yes. Participants' files go with their VMs."},
+        {"destroy", NULL, "End all VMs and give up every seat.", run_destroy, TAKES_YES | TAKES_DETACH | TAKES_COLLECT,
+         0, 0, COMPLETES_NOTHING,
+         "Says when files were last collected and what is new since, and asks for the word yes on a terminal; elsewhere it "
+         "wants --yes.\nParticipants' files go with their VMs; with --collect they are collected first, and nothing is "
+         "destroyed when a VM cannot be."},
+        {"download", NULL, "Collect the participants' files of all VMs and download them as one ZIP.", run_download,
+         TAKES_WISHES, 0, 0, COMPLETES_NOTHING,
+         "Without --extension, --directory or --everything the files with the configuration's machine.extension are "
+         "collected. Ctrl-C ends\nneither the collecting nor what has been downloaded: the same command goes on where it "
+         "was. -o names a directory (the ZIP gets its\nname from the time) or the file; left out: the working directory. "
+         "The manifest inside names what is missing, and why."},
         {"repair", "refresh|retry|unlock", "Mend what a cut-off launch or destroy has left (provider terraform).",
          run_repair, TAKES_DETACH, 1, 1, COMPLETES_NOTHING,
          "refresh: compare the engine's state with what exists, and leave it at that. retry: make what is missing. unlock: "
@@ -78,6 +86,15 @@ static const struct {
         {TAKES_FOLLOW, "follow", 'f', OPT_FLAG, NULL, "Go on with new lines until Ctrl-C.", AT(follow)},
         {TAKES_ROOT, "root", 0, OPT_FLAG, NULL, "As the VM's root instead of the participant.", AT(as_root)},
         {TAKES_SECRETS, "secrets", 0, OPT_FLAG, NULL, "With the password.", AT(secrets)},
+        {TAKES_COLLECT, "collect", 0, OPT_FLAG, NULL, "Collect the participants' files first.", AT(collect)},
+        {TAKES_WISHES, "extension", 'e', OPT_STRINGS, "EXTENSION", "Files with this extension; may be repeated.",
+         AT(extensions)},
+        {TAKES_WISHES, "directory", 0, OPT_STRING, "DIR", "Everything below this directory of the participant's home.",
+         AT(directory)},
+        {TAKES_WISHES, "everything", 0, OPT_FLAG, NULL, "Everything in the participants' homes.", AT(everything)},
+        {TAKES_WISHES, "vm", 0, OPT_STRINGS, "NAME", "Of this VM only; may be repeated.", AT(vms)},
+        {TAKES_WISHES, "names", 0, OPT_FLAG, NULL, "Folders carry the participant's e-mail address.", AT(names)},
+        {TAKES_WISHES, "to", 'o', OPT_STRING, "DIR|FILE.zip", "Where the ZIP goes.", AT(to)},
         {0, "config", 'c', OPT_STRING, "FILE", "The lab's configuration file.", AT(config_file)},
         {0, "state-dir", 0, OPT_STRING, "DIR", "The lab's state directory; its socket is DIR/run/admin.sock.",
          AT(state_dir)},
@@ -145,12 +162,22 @@ const struct command *command_find(int n, char *const *words, int *ret_words, st
         return NULL;
 }
 
+/* A general option gives its letter up to a command's own. */
+static char letter_of(size_t row, unsigned takes)
+{
+        for (size_t i = 0; i < ARRAY_SIZE(option_rows); i++)
+                if (!option_rows[row].takes && (option_rows[i].takes & takes) &&
+                    option_rows[i].letter == option_rows[row].letter)
+                        return 0;
+        return option_rows[row].letter;
+}
+
 static size_t add_options(unsigned takes, bool general, struct options *options, struct opt *out)
 {
         size_t n = 0;
         for (size_t i = 0; i < ARRAY_SIZE(option_rows); i++)
                 if (option_rows[i].takes ? (option_rows[i].takes & takes) != 0 : general)
-                        out[n++] = (struct opt){option_rows[i].name, option_rows[i].letter,
+                        out[n++] = (struct opt){option_rows[i].name, letter_of(i, takes),
                                                 option_rows[i].kind, option_rows[i].argument,
                                                 option_rows[i].help, (char *)options + option_rows[i].target};
         out[n] = (struct opt){NULL};

@@ -15,6 +15,8 @@ enum command_options {
         TAKES_FOLLOW = 1 << 3,
         TAKES_ROOT = 1 << 4,
         TAKES_SECRETS = 1 << 5,
+        TAKES_WISHES = 1 << 6,
+        TAKES_COLLECT = 1 << 7,
 };
 
 #define ANY_WORDS 255
@@ -39,7 +41,7 @@ extern const struct command commands[]; /* ends with a NULL name */
 const struct command *command_find(int n, char *const *words, int *ret_words, struct error *error);
 
 /* The options' table for one command (NULL: the general options only), each aimed at its place in `options`. */
-#define COMMAND_OPTIONS_MAX 20
+#define COMMAND_OPTIONS_MAX 32
 void command_options(const struct command *command, struct options *options, struct opt out[COMMAND_OPTIONS_MAX]);
 
 /* What --help prints: of one command, or of all (NULL). The texts live in `room`. */
@@ -55,6 +57,7 @@ const struct usage *command_usage(const struct command *command, struct options 
 void usage_room_deinit(struct usage_room *room);
 
 int run_status(struct cli *cli, int argc, char **argv, struct error *error);
+int run_download(struct cli *cli, int argc, char **argv, struct error *error);
 int run_launch(struct cli *cli, int argc, char **argv, struct error *error);
 int run_destroy(struct cli *cli, int argc, char **argv, struct error *error);
 int run_repair(struct cli *cli, int argc, char **argv, struct error *error);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 #include "base/failpoint.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "harvest/confine.h"
 
 #define BLOCK_BYTES (256 << 10)
 #define DISK_RESERVE ((int64_t)512 << 20) /* is left free for the lab itself */
@@ -208,13 +210,27 @@ int worker_take(struct worker *worker, const struct found *found, int fd, struct
 
 /* --- the child ----------------------------------------------------------------------------------------------------- */
 
-/* Every descriptor of the parent but what the child uses: it holds the runner's connection. */
+/* No file of a VM is larger than its limit, and nothing is written but below the collection. */
+static void shut_in(struct worker *worker)
+{
+        const char *known_hosts = worker->seat->reach.known_hosts_file;
+        _cleanup_free_ char *copy = xstrdup(known_hosts);
+        const char *places[] = {worker->harvest->store->directory, copy ? dirname(copy) : NULL, NULL};
+        rlim_t most = (rlim_t)worker->harvest->limits.vm_bytes;
+        struct rlimit size = {.rlim_cur = most, .rlim_max = most};
+        signal(SIGXFSZ, SIG_IGN);
+        setrlimit(RLIMIT_FSIZE, &size);
+        confine_writes(places);
+}
+
 static void settle(struct worker *worker)
 {
         struct rlimit core = {0};
         setrlimit(RLIMIT_CORE, &core);
         signal(SIGPIPE, SIG_IGN);
         fcntl(worker->out, F_SETFD, FD_CLOEXEC);
+        if (worker->harvest->store)
+                shut_in(worker);
 }
 
 int worker_main(struct worker *worker)

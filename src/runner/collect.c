@@ -164,6 +164,7 @@ static struct seat_row *find_row(struct collecting *c, const char *hostname, int
                 if (row->asked || row->vm_id != vm_id || !str_eq(row->hostname, hostname) ||
                     (row->email && !str_eq(row->email, email)))
                         continue;
+                c->differs |= !str_eq(row->email, email);
                 str_replace(&row->email, email);
                 return row;
         }
@@ -177,6 +178,7 @@ static struct seat_row *add_row(struct collecting *c, const char *hostname, int6
                 free(folder);
                 folder = xasprintf("%s-seat%d", hostname, number);
         }
+        c->differs = true;
         c->rows = xreallocarray(c->rows, c->n_rows + 1, sizeof *c->rows);
         c->rows[c->n_rows] = (struct seat_row){.folder = STEAL(folder),
                                                .hostname = xstrdup(hostname),

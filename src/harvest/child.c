@@ -1,0 +1,123 @@
+/* Running ssh and rsync (child.h). */
+#include "harvest/child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "base/clock.h"
+#include "base/process.h"
+#include "base/text.h"
+
+#define WORDS_BYTES 600
+#define TICK_MS 1000
+#define BLOCK_BYTES 65536
+
+struct running {
+        const struct child_io *io;
+        struct child_end *end;
+        pid_t pid;
+        int out, err;
+        int64_t ticked_ms;
+};
+
+void child_end_clear(struct child_end *end)
+{
+        buf_deinit(&end->words);
+}
+
+static void keep_words(struct child_end *end, const char *data, size_t n)
+{
+        for (size_t i = 0; i < n; i++) {
+                unsigned char c = (unsigned char)data[i];
+                bool plain = c >= 0x20 && c != 0x7f;
+                if (!plain && (end->words.len == 0 || end->words.data[end->words.len - 1] == ' '))
+                        continue;
+                buf_addc(&end->words, plain ? (char)c : ' ');
+        }
+        if (end->words.len > WORDS_BYTES)
+                buf_consume(&end->words, end->words.len - WORDS_BYTES);
+}
+
+static void stop(struct running *run, int why)
+{
+        if (!run->end->stopped)
+                run->end->stopped = why;
+        kill(run->pid, SIGKILL);
+}
+
+static void read_from(struct running *run, int *fd)
+{
+        static char block[BLOCK_BYTES];
+        ssize_t n = read(*fd, block, sizeof block);
+        if (n < 0 && (errno == EINTR || errno == EAGAIN))
+                return;
+        if (n <= 0) {
+                closep(fd);
+                *fd = -1;
+                return;
+        }
+        if (fd == &run->err) {
+                keep_words(run->end, block, (size_t)n);
+                return;
+        }
+        int r = run->io->take ? run->io->take(run->io->userdata, block, (size_t)n) : 0;
+        if (r < 0)
+                stop(run, r);
+}
+
+static void tick(struct running *run)
+{
+        if (!run->io->tick || clock_ms() - run->ticked_ms < TICK_MS)
+                return;
+        run->ticked_ms = clock_ms();
+        int r = run->io->tick(run->io->userdata);
+        if (r < 0)
+                stop(run, r);
+}
+
+static void attend(struct running *run)
+{
+        int status = 0;
+        while ((run->out >= 0 || run->err >= 0) && !run->end->stopped) {
+                struct pollfd fds[2] = {{.fd = run->out, .events = POLLIN}, {.fd = run->err, .events = POLLIN}};
+                poll(fds, 2, TICK_MS / 4);
+                if (run->out >= 0 && fds[0].revents)
+                        read_from(run, &run->out);
+                if (run->err >= 0 && fds[1].revents)
+                        read_from(run, &run->err);
+                tick(run);
+        }
+        process_wait(run->pid, &status, NULL);
+        run->end->code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+int child_run(const char *const *argv, const struct child_io *io, struct child_end *ret, struct error *error)
+{
+        int out[2] = {-1, -1}, err[2] = {-1, -1};
+        *ret = (struct child_end){0};
+        if (pipe2(out, O_CLOEXEC) < 0 || pipe2(err, O_CLOEXEC) < 0) {
+                int number = errno;
+                closep(&out[0]);
+                closep(&out[1]);
+                return error_errno(error, number, "cannot start %s", argv[0]);
+        }
+        struct process_spec spec = {.argv = argv,
+                                    .cwd = "/",
+                                    .stdin_fd = io->input >= 0 ? io->input : PROCESS_FD_NULL,
+                                    .stdout_fd = out[1],
+                                    .stderr_fd = err[1],
+                                    .die_with_parent = true};
+        struct running run = {.io = io, .end = ret, .out = out[0], .err = err[0], .ticked_ms = clock_ms()};
+        int r = process_spawn(&spec, &run.pid, error);
+        close(out[1]);
+        close(err[1]);
+        if (r == 0)
+                attend(&run);
+        closep(&run.out);
+        closep(&run.err);
+        return r;
+}

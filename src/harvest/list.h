@@ -1,0 +1,24 @@
+/*
+ * What `find` in a VM says, read as a stranger's words: "SIZE MTIME MODE PATH" NUL, again and again, in pieces of any
+ * length. A line that is none, a path that would lead out, or one that comes twice is left out; an endless list ends at
+ * the limit.
+ */
+#pragma once
+
+#include "harvest/walk.h"
+
+#define LIST_FORMAT "%s %T@ %m %P\\0" /* of find's -printf */
+
+struct list_parser {
+        const struct selection *selection;
+        const char *prefix; /* put before each path, with a slash; "" for none */
+        size_t files_max;
+        struct finds *finds;
+        struct buf partial;
+        size_t bad; /* left out */
+};
+
+/* 0, or -E2BIG: there are more than files_max (finds.cut is set), and nothing more need be read. */
+int list_feed(struct list_parser *parser, const char *data, size_t len);
+/* At the end: sorts, and drops what came twice. */
+void list_done(struct list_parser *parser);
