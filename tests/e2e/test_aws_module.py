@@ -6,6 +6,8 @@ The resources that only AWS has are played by terraform_data; the machine is the
 
 import base64
 import gzip
+import hashlib
+import re
 import shutil
 
 import pytest
@@ -108,4 +110,26 @@ def test_a_launch_that_succeeds_in_part_is_gone_on_with(lab):
     outputs = {key: output["value"] for key, output in cloud.json.loads((lab.state / "terraform/test.tfstate").read_text())["outputs"].items()}
     assert outputs["vm_instance_names"] == names and set(outputs["instance_terraform_apply_times"]) == set(names)
     assert all(time["seconds"] >= 0 for time in outputs["instance_terraform_apply_times"].values())
+    lab.destroy()
+
+
+def token_of(lab, name):
+    outputs = cloud.json.loads((lab.state / "terraform/test.tfstate").read_text())["outputs"]
+    text = gzip.decompress(base64.b64decode(outputs["user_data"]["value"][name])).decode()
+    return re.search(r"^CLIENT_TOKEN='([^']+)'$", text, re.M)[1]
+
+
+def test_a_released_vm_is_made_anew_with_another_token(lab):
+    lab.launch(2)
+    first, second = ["lablink-vm-test-%d" % number for number in (1, 2)]
+    old = {name: token_of(lab, name) for name in (first, second)}
+    lab.sql("update vms set status = 'running', reported_status = 'running'")
+    seat = claim(lab, 1).json()
+    host = seat["hostname"]
+    assert lab.post("/api/admin/vms/%s/release" % host, json={"yes": True}, admin=True, headers=JSON).status_code == 200
+    wait_until(lambda: not lab.vm(host)["needs_reset"] and not lab.vm(host)["email"] and token_of(lab, host) != old[host], 120)
+    for name in (first, second):
+        assert hashlib.sha256(token_of(lab, name).encode()).hexdigest() == lab.vm(name)["token_hash"]
+    other = second if host == first else first
+    assert token_of(lab, other) == old[other], "nobody else's machine was touched"
     lab.destroy()
