@@ -1,6 +1,5 @@
-/* What must stand before the first child starts: sockets, the administrator's password, the database and its schema. */
+/* What must stand before the first child starts: sockets, the database and its schema. */
 #include <arpa/inet.h>
-#include <crypt.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -17,7 +16,6 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "base/token.h"
 #include "lab/save.h"
 #include "lab/schema.h"
 
@@ -128,56 +126,6 @@ int prepare_sockets(struct supervisor *s, struct error *error)
         if (r == 0)
                 r = bind_unix(vm, &s->listen_vm, error);
         return r;
-}
-
-/* --- the administrator's password ---------------------------------------------------------------------------------- */
-
-static int hash_password(const char *password, char **ret, struct error *error)
-{
-        if (str_starts(password, "$2b$") || str_starts(password, "$2y$")) {
-                *ret = xstrdup(password);
-                return 0;
-        }
-        char setting[CRYPT_GENSALT_OUTPUT_SIZE];
-        struct crypt_data *data = xcalloc(1, sizeof *data);
-        if (!crypt_gensalt_rn("$2b$", 12, NULL, 0, setting, sizeof setting)) {
-                free(data);
-                return error_errno(error, errno, "cannot hash the administrator's password");
-        }
-        const char *hash = crypt_r(password, setting, data);
-        int r = hash && hash[0] == '$' ? 0 : error_set(error, -EINVAL, "cannot hash the administrator's password");
-        if (r == 0)
-                *ret = xstrdup(hash);
-        explicit_bzero(data, sizeof *data);
-        free(data);
-        return r;
-}
-
-/* Made once, kept with mode 0600. */
-static int own_password(struct supervisor *s, struct error *error)
-{
-        _cleanup_free_ char *path = path_join(s->state_dir, "admin-password");
-        _cleanup_buf_ struct buf text = BUF_NULL;
-        if (file_read(path, 1024, &text, NULL) == 0) {
-                s->admin_password = str_trim(xstrdup(buf_str(&text)));
-                if (*s->admin_password)
-                        return 0;
-        }
-        free(s->admin_password);
-        s->admin_password = token_password();
-        s->password_new = true;
-        _cleanup_free_ char *line = xasprintf("%s\n", s->admin_password);
-        return file_write(path, line, strlen(line), 0600, error);
-}
-
-int prepare_password(struct supervisor *s, struct error *error)
-{
-        const char *configured = s->config->app.admin_password;
-        s->password_made = !*configured;
-        if (!s->password_made)
-                s->admin_password = xstrdup(configured);
-        int r = s->password_made ? own_password(s, error) : 0;
-        return r < 0 ? r : hash_password(s->admin_password, &s->admin_hash, error);
 }
 
 /* --- the database -------------------------------------------------------------------------------------------------- */

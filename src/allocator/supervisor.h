@@ -52,10 +52,12 @@ void supervisor_deinit(struct supervisor *s);
 /* --- prepare.c --- */
 int prepare_state_dir(struct supervisor *s, struct error *error);
 int prepare_sockets(struct supervisor *s, struct error *error);
-int prepare_password(struct supervisor *s, struct error *error);
 int prepare_database(struct supervisor *s, struct error *error);
 /* The user that the web process becomes: 0 when we are not root (it stays who we are). */
 int web_user_ids(uid_t *ret_uid, gid_t *ret_gid, const char **ret_name);
+
+/* --- password.c --- */
+int prepare_password(struct supervisor *s, struct error *error);
 
 /* --- children.c --- */
 int spawn_web(struct supervisor *s, struct error *error);

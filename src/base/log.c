@@ -25,6 +25,12 @@ void log_setup(const char *program, enum log_level least)
         setup.journal = getenv("JOURNAL_STREAM") != NULL;
 }
 
+/* What a pipe takes as a whole: lines of several processes do not mix. */
+static struct {
+        char data[4096];
+        size_t len;
+} held;
+
 static void add_escaped(struct buf *out, const char *text)
 {
         _cleanup_buf_ struct buf clean = BUF_NULL;
@@ -47,25 +53,60 @@ static void add_escaped(struct buf *out, const char *text)
         }
 }
 
-void log_write(enum log_level level, const char *format, ...)
+static void add_head(struct buf *line, enum log_level level)
 {
         static const char *const names[] = {"debug", "info", "warning", "error"};
         static const char journal[] = {'7', '6', '4', '3'};
-        if (level < setup.least)
-                return;
-        va_list args;
-        va_start(args, format);
-        _cleanup_free_ char *text = xvasprintf(format, args);
-        va_end(args);
-        _cleanup_buf_ struct buf line = BUF_NULL;
         if (setup.journal) {
-                buf_addf(&line, "<%c>%s: ", journal[level], setup.program);
+                buf_addf(line, "<%c>%s: ", journal[level], setup.program);
         } else {
                 char now[CLOCK_ISO_SIZE];
                 clock_iso(clock_now(), now);
-                buf_addf(&line, "%s %s %s: ", now, names[level], setup.program);
+                buf_addf(line, "%s %s %s: ", now, names[level], setup.program);
         }
-        add_escaped(&line, text);
-        buf_addc(&line, '\n');
+}
+
+static void format_line(struct buf *line, enum log_level level, const char *format, va_list args)
+{
+        _cleanup_free_ char *text = xvasprintf(format, args);
+        add_head(line, level);
+        add_escaped(line, text);
+        buf_addc(line, '\n');
+}
+
+void log_flush(void)
+{
+        size_t len = held.len;
+        held.len = 0;
+        if (len > 0) {
+                ssize_t ignored _unused_ = write(STDERR_FILENO, held.data, len);
+        }
+}
+
+void log_write(enum log_level level, const char *format, ...)
+{
+        _cleanup_buf_ struct buf line = BUF_NULL;
+        va_list args;
+        if (level < setup.least)
+                return;
+        va_start(args, format);
+        format_line(&line, level, format, args);
+        va_end(args);
+        log_flush();
         ssize_t ignored _unused_ = write(STDERR_FILENO, line.data, line.len);
+}
+
+void log_hold(enum log_level level, const char *format, ...)
+{
+        _cleanup_buf_ struct buf line = BUF_NULL;
+        va_list args;
+        if (level < setup.least)
+                return;
+        va_start(args, format);
+        format_line(&line, level, format, args);
+        va_end(args);
+        if (line.len > sizeof held.data - held.len)
+                log_flush();
+        memcpy(held.data + held.len, line.data, line.len); /* a line is never longer than LINE_MAX_BYTES and a little */
+        held.len += line.len;
 }

@@ -12,6 +12,11 @@ enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARNING, LOG_LEVEL_E
 void log_setup(const char *program, enum log_level least); /* once, in main */
 void log_write(enum log_level level, const char *format, ...) _printf_(2, 3);
 
+/* For lines that come by thousands a second: kept until log_flush(), which whoever writes them calls before it waits, or
+ * until 4 KB are full or another line is written. */
+void log_hold(enum log_level level, const char *format, ...) _printf_(2, 3);
+void log_flush(void);
+
 #define log_debug(...) log_write(LOG_LEVEL_DEBUG, __VA_ARGS__)
 #define log_info(...) log_write(LOG_LEVEL_INFO, __VA_ARGS__)
 #define log_warning(...) log_write(LOG_LEVEL_WARNING, __VA_ARGS__)

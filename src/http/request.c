@@ -166,8 +166,9 @@ void request_expire(struct request *req)
 
 static void log_access(const struct request *req, bool whole)
 {
-        log_info("%s \"%.15s %.*s\" %u %zu %lld ms%s", address_of((struct request *)req), req->method, LOGGED_PATH_MAX,
-                 req->target, req->status, req->bytes, (long long)(clock_ms() - req->started_ms), whole ? "" : " cut");
+        log_hold(LOG_LEVEL_INFO, "%s \"%.15s %.*s\" %u %zu %lld ms%s", address_of((struct request *)req), req->method,
+                 LOGGED_PATH_MAX, req->target, req->status, req->bytes, (long long)(clock_ms() - req->started_ms),
+                 whole ? "" : " cut");
 }
 
 void request_completed(struct request *req, bool whole)

@@ -110,6 +110,7 @@ static void on_turn(struct turn_hook *hook)
                 uv_idle_start(server->again, on_again);
         else
                 uv_idle_stop(server->again);
+        log_flush();
         check_drained(server);
 }
 
@@ -361,6 +362,7 @@ struct http_server *http_server_free(struct http_server *server)
                         MHD_run(listener->daemon);
                 listener_free(listener);
         }
+        log_flush();
         list_remove(&server->hook.link);
         close_handle(server->tick);
         close_handle(server->again);

@@ -286,6 +286,44 @@ struct db_query operation_interrupt(enum operation_lanes lane, const char *hint,
         return db_query(&statement, ret, DB_TEXT(hint), DB_INT(age_ms), DB_BOOL(lane == OPERATION_MACHINES));
 }
 
+struct db_query history_expire(double seconds, int64_t limit, struct count_answer *ret)
+{
+        static const struct db_statement statement = {
+                .name = "history_expire",
+                // clang-format off
+                .sql = "with operations_gone as (delete from operations where id in ("
+                       "     select id from operations where state not in ('queued', 'running')"
+                       "        and coalesce(ended_at, created_at) < now() - make_interval(secs => $1) order by id limit $2) returning 1),"
+                       " audit_gone as (delete from audit where id in ("
+                       "     select id from audit where at < now() - make_interval(secs => $1) order by id limit $2) returning 1)"
+                       " select (select count(*) from operations_gone) + (select count(*) from audit_gone)",
+                // clang-format on
+                .rows = DB_ONE,
+                .decode = answer_count,
+                .idempotent = true,
+        };
+        return db_query(&statement, ret, DB_DOUBLE(seconds), DB_INT(limit));
+}
+
+struct db_query reconcile_too_early(const char *arguments, struct flag_answer *ret)
+{
+        static const struct db_statement statement = {
+                .name = "reconcile_too_early",
+                // clang-format off
+                .sql = "with last as ("
+                       "   select state = 'failed' and arguments = $1::jsonb as again, ended_at, row_number() over (order by id desc) as n"
+                       "     from operations where kind = 'reconcile' and " HERE("operations") " order by id desc limit 6),"
+                       " failures as (select coalesce(min(n) filter (where again is not true) - 1, count(*)) as n from last)"
+                       " select coalesce(f.n > 0 and now() < l.ended_at + make_interval(secs => least(900, 5 * 4 ^ (f.n - 1))), false)"
+                       "  from failures f left join last l on l.n = 1",
+                // clang-format on
+                .rows = DB_ONE,
+                .decode = answer_flag,
+                .idempotent = true,
+        };
+        return db_query(&statement, ret, DB_TEXT(arguments));
+}
+
 struct db_query operation_waiting(int64_t age_ms, struct vm_list *ret)
 {
         static const struct db_statement statement = {

@@ -213,15 +213,33 @@ static int mend_machines(struct runner *runner, const struct differences *d, str
         return failed ? error_set(error, -EIO, "%zu of %zu VMs could not be mended", failed, total) : 0;
 }
 
+static json_t *what_to_mend(const struct differences *d)
+{
+        json_t *names = json_array();
+        for (size_t i = 0; i < d->vms.n; i++) {
+                const json_t *row = find_row(d, d->vms.vm[i].hostname);
+                if (row && task_for(&d->vms.vm[i], row) != NOTHING)
+                        json_array_append_new(names, json_string(d->vms.vm[i].hostname));
+        }
+        return json_pack("{s:I, s:I, s:I, s:o}", "start", (json_int_t)d->to_start, "reset", (json_int_t)d->to_reset,
+                         "finish", (json_int_t)d->to_finish, "vms", names);
+}
+
+/* What failed is tried again, but ever more seldom: an operation a minute would bury what people did. */
+static bool too_early(struct runner *runner, const json_t *arguments)
+{
+        struct flag_answer early = {0};
+        _cleanup_free_ char *text = json_text(arguments);
+        return runner_db(runner, reconcile_too_early(text, &early), PATIENCE_MS, NULL) == 0 && early.yes;
+}
+
 /* An operation of its own, so that people see what happens. Somebody else's that waits for its runner goes first: then
  * *ret_ours stays false, and the next look comes soon. */
-static int begin_operation(struct runner *runner, const struct differences *d, bool *ret_ours, struct error *error)
+static int begin_operation(struct runner *runner, json_t *arguments, bool *ret_ours, struct error *error)
 {
         struct operation_new made = {0};
         struct operation_taken taken = {0};
         _cleanup_free_ char *text = NULL;
-        _cleanup_json_ json_t *arguments = json_pack("{s:I, s:I, s:I}", "start", (json_int_t)d->to_start, "reset",
-                                                     (json_int_t)d->to_reset, "finish", (json_int_t)d->to_finish);
         int r = runner_db(runner, operation_create("reconcile", arguments, &text, NULL, "lablink", &made), PATIENCE_MS,
                           error);
         bool started = r == 0 && made.outcome == OPERATION_STARTED;
@@ -243,7 +261,10 @@ static int mend(struct runner *runner, const struct differences *d, struct error
         bool ours = false;
         if (d->to_start + d->to_reset + d->to_finish == 0)
                 return 0;
-        int r = begin_operation(runner, d, &ours, error);
+        _cleanup_json_ json_t *arguments = what_to_mend(d);
+        if (too_early(runner, arguments))
+                return 0;
+        int r = begin_operation(runner, arguments, &ours, error);
         if (r < 0 || !ours)
                 return r;
         failpoint("reset.operation-taken");

@@ -1,6 +1,6 @@
 /*
- * What must happen though nobody asks: silent VMs become unknown, old and too many log lines go, queued operations that no runner
- * took are announced again, and reconciling is asked for each minute.
+ * What must happen though nobody asks: silent VMs become unknown, old and too many log lines and old operations go, queued
+ * operations that no runner took are announced again, and reconciling is asked for each minute.
  */
 #include "base/clock.h"
 #include "base/log.h"
@@ -12,13 +12,15 @@
 #define ROUND_MS 5000
 #define RECONCILE_MS 60000
 #define EXPIRE_LINES 20000
+#define HISTORY_MS 600000
+#define EXPIRE_HISTORY 50 /* operations at once: each may have many lines */
 
 struct housekeeping {
         struct task task;
         struct web *web;
         struct vm_list waiting;
-        struct count_answer expired, shrunk;
-        int64_t reconcile_at;
+        struct count_answer expired, shrunk, history;
+        int64_t reconcile_at, history_at;
         struct task *overlooked;
 };
 
@@ -28,13 +30,27 @@ static int round_end(struct task *t)
 {
         struct housekeeping *h = t->state;
         bool more = h->expired.count == EXPIRE_LINES || h->shrunk.count > 0;
+        if (h->history.count >= EXPIRE_HISTORY)
+                h->history_at = 0;
         return sleep_await(t, more ? 100 : ROUND_MS, round_start);
+}
+
+static int round_shrunk(struct task *t)
+{
+        struct housekeeping *h = t->state;
+        h->history.count = 0;
+        if (clock_ms() < h->history_at)
+                return round_end(t);
+        h->history_at = clock_ms() + HISTORY_MS;
+        return db_await(t,
+                        history_expire((double)h->web->config->logs.keep_history / 1000.0, EXPIRE_HISTORY, &h->history),
+                        round_end);
 }
 
 static int round_expired(struct task *t)
 {
         struct housekeeping *h = t->state;
-        return db_await(t, logs_shrink(h->web->config->logs.keep_size, EXPIRE_LINES, &h->shrunk), round_end);
+        return db_await(t, logs_shrink(h->web->config->logs.keep_size, EXPIRE_LINES, &h->shrunk), round_shrunk);
 }
 
 static int round_waiting(struct task *t)

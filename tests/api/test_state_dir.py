@@ -82,3 +82,30 @@ def test_nothing_secret_is_for_others(new_lab):
         with contextlib.suppress(OSError):  # it may end meanwhile
             environment = open("/proc/%d/environ" % process.pid, errors="replace").read()
             assert not any(secret in environment for secret in secrets), process
+
+
+def test_the_passwords_hash_is_kept_and_another_password_is_noticed():
+    """A start makes no new hash of the same password; what is kept of another password lets nobody in."""
+    def let_in(lab, password):
+        return lab.get("/admin", auth=("admin", password)).status_code == 200
+
+    lab = Lab(name="hash")
+    try:
+        lab.start()
+        kept, first = lab.state / "admin-hash", lab.password
+        before = kept.read_text()
+        assert stat.S_IMODE(kept.stat().st_mode) == 0o600 and first not in before
+        lab.restart()
+        assert kept.read_text() == before and let_in(lab, first)
+        lab.interrupt()
+        lab.config["app"] = {"admin_password": "another-password-1"}
+        lab.start()
+        assert kept.read_text() != before
+        assert let_in(lab, "another-password-1") and not let_in(lab, first)
+        lab.interrupt()
+        kept.write_text("$2b$12$" + "a" * 53 + "\n$argon2id$v=19$m=8192,t=1,p=1$nonsense\n")
+        lab.start()
+        assert let_in(lab, "another-password-1")
+        lab.stop()
+    finally:
+        lab.remove()

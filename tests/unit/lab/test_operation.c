@@ -12,6 +12,60 @@ static int empty_lab(void **state _unused_)
         return 0;
 }
 
+static bool reconcile_waits(const char *arguments)
+{
+        struct flag_answer early = {0};
+        lab_run(&lab, reconcile_too_early(arguments, &early));
+        return early.yes;
+}
+
+/* The intervals are looked at from both sides, by moving what was. */
+static void what_cannot_be_mended_is_tried_more_seldom(void **state _unused_)
+{
+        static const int pauses[] = {5, 20, 80, 320, 900, 900, 900};
+        assert_false(reconcile_waits("{\"vms\": [\"a\"]}"));
+        for (size_t i = 0; i < ARRAY_SIZE(pauses); i++) {
+                lab_exec(&lab, "insert into operations (kind, state, arguments, ended_at)"
+                               " values ('reconcile', 'failed', '{\"vms\": [\"a\"]}', now())");
+                lab_exec(&lab, "insert into operations (kind, state, ended_at) values ('launch', 'done', now())");
+                assert_false(reconcile_waits("{\"vms\": [\"b\"]}"));
+                for (int late = 0; late < 2; late++) {
+                        lab_exec(&lab, "update operations set ended_at = now() - interval '%d s'",
+                                 pauses[i] + (late ? 1 : -60)); /* a slow machine has a minute */
+                        assert_int_equal(reconcile_waits("{\"vms\": [\"a\"]}"), !late);
+                }
+        }
+        lab_exec(&lab, "insert into operations (kind, state, arguments, ended_at)"
+                       " values ('reconcile', 'done', '{\"vms\": [\"a\"]}', now())");
+        assert_false(reconcile_waits("{\"vms\": [\"a\"]}"));
+}
+
+static void old_history_goes(void **state _unused_)
+{
+        struct count_answer gone = {0};
+        lab_exec(
+                &lab,
+                "insert into operations (kind, state, ended_at, created_at)"
+                " select 'launch', 'done', now() - n * interval '1 day', now() - interval '9 days' from generate_series(1, 4) n");
+        lab_exec(
+                &lab,
+                "insert into operations (kind, state, created_at) values ('launch', 'running', now() - interval '9 days'),"
+                " ('launch', 'cancelled', now() - interval '9 days')");
+        lab_exec(&lab, "insert into operation_lines (operation_id, line, message) select id, 1, 'x' from operations");
+        lab_exec(
+                &lab,
+                "insert into audit (at, who, action) select now() - n * interval '1 day', 'a', 'b' from generate_series(1, 4) n");
+        lab_run(&lab, history_expire(2.5 * 86400, 2, &gone));
+        assert_int_equal(gone.count, 4); /* two of each */
+        lab_run(&lab, history_expire(2.5 * 86400, 2, &gone));
+        assert_int_equal(gone.count, 1); /* the cancelled one */
+        lab_run(&lab, history_expire(2.5 * 86400, 2, &gone));
+        assert_int_equal(gone.count, 0);
+        lab_expect(&lab, "3", "select count(*) from operations");
+        lab_expect(&lab, "3", "select count(*) from operation_lines");
+        lab_expect(&lab, "2", "select count(*) from audit");
+}
+
 static enum operation_new_outcome create_on(struct db *db, const char *kind, const char *key, int64_t *ret_id)
 {
         _cleanup_error_ struct error error = ERROR_NULL;
@@ -317,6 +371,8 @@ int main(void)
                 cmocka_unit_test_setup(those_that_wait_for_a_runner, empty_lab),
                 cmocka_unit_test_setup(the_list_begins_with_the_newest, empty_lab),
                 cmocka_unit_test_setup(every_change_is_announced, empty_lab),
+                cmocka_unit_test_setup(what_cannot_be_mended_is_tried_more_seldom, empty_lab),
+                cmocka_unit_test_setup(old_history_goes, empty_lab),
         };
         return cmocka_run_group_tests(tests, lab_set_up, lab_tear_down);
 }
