@@ -39,11 +39,9 @@ int operation_finish(struct runner *runner, int r, json_t *result, struct error 
         return ended;
 }
 
-static int work(struct runner *runner, const struct operation_taken *taken, json_t **ret_result, struct error *error)
+static int work_kind(struct runner *runner, const struct operation_taken *taken, json_t **ret_result,
+                     struct error *error)
 {
-        int r = runner_open(runner, error);
-        if (r < 0)
-                return r;
         if (str_eq(taken->kind, "launch"))
                 return work_launch(runner, taken->arguments, ret_result, error);
         if (str_eq(taken->kind, "destroy"))
@@ -55,6 +53,18 @@ static int work(struct runner *runner, const struct operation_taken *taken, json
         if (str_eq(taken->kind, "repair"))
                 return work_repair(runner, taken->arguments, error);
         return error_set(error, -ENOTSUP, "this program knows no operation called %s", taken->kind);
+}
+
+static int work(struct runner *runner, const struct operation_taken *taken, json_t **ret_result, struct error *error)
+{
+        int r = runner_open(runner, error);
+        if (r < 0)
+                return r;
+        r = work_kind(runner, taken, ret_result, error);
+        /* What such a provider is in doubt about now, or no more, is told at once. */
+        if (runner->ops->repair && operation_lanes(taken->kind) & OPERATION_MACHINES)
+                reconcile_rows(runner, NULL);
+        return r;
 }
 
 static int take_and_work(struct runner *runner, int64_t id, struct error *error)

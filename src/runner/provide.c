@@ -34,7 +34,7 @@ int work_repair(struct runner *runner, const json_t *arguments, struct error *er
         runner->created = machine_known;
         int r = runner->ops->repair(runner->provider, action, &sink, error);
         runner->created = NULL;
-        return r < 0 ? r : reconcile_rows(runner, error);
+        return r;
 }
 
 /* --- one machine ---------------------------------------------------------------------------------------------------- */

@@ -101,7 +101,7 @@ int run_aws_check(struct runner *runner);
 /* Opens the provider; its children inherit the runner's lock. */
 int runner_open(struct runner *runner, struct error *error);
 int work_repair(struct runner *runner, const json_t *arguments, struct error *error);
-/* Rows of machines that are not there, once. */
+/* Rows of machines that are not there, and what the provider says of itself. */
 int reconcile_rows(struct runner *runner, struct error *error);
 /* `verb` (make or remove) for one machine of the provider, without a database. Exit status. */
 int run_one(struct runner *runner, const char *verb, const char *hostname);

@@ -1,10 +1,18 @@
 """The provider `terraform` with a real engine: launch, launch again, destroy, and everything that goes wrong on the way."""
 
+import fcntl
+import json
+import os
+import re
+import subprocess
+import threading
+
 import pytest
+import requests
 
 import cloud as clouds
-from cloud import Cloud, engines, instances, names, output_text, outputs, state
-from lab import wait_until
+from cloud import Cloud, engines, instances, names, output_text, outputs
+from lab import BUILD, CRD, SANITIZED, wait_until
 from workshop import running
 
 
@@ -24,6 +32,31 @@ def hostnames(lab):
     return [vm["hostname"] for vm in lab.vms()]
 
 
+def provider(lab):
+    return lab.get("/readyz").json()["provider"]
+
+
+def begin(lab, cloud, count, waiting):
+    """A launch that stands still while it makes `waiting`."""
+    cloud.tell("wait-" + waiting)
+    operation = lab.launch(count, wait=False)
+    wait_until(lambda: cloud.told("waiting-" + waiting), 90, lambda: output_text(lab, operation["id"]))
+    return operation["id"]
+
+
+def end(lab, number, *states):
+    return lab.wait_operation(number, states=states)
+
+
+def repair(lab, action, *states):
+    answer = lab.post("/api/admin/repair", json={"action": action}, admin=True, headers={"Accept": "application/json"})
+    assert answer.status_code == 202, answer.text
+    return end(lab, answer.json()["operation"]["id"], *(states or ("done",)))
+
+
+# --- as it should be -------------------------------------------------------------------------------------------------
+
+
 def test_launch_more_and_destroy(lab, cloud):
     cloud.tell("say", "\x1b[31mred\x1b[0m and \x1b]0;title\x07plain\n")
     operation = lab.launch(2)
@@ -34,13 +67,335 @@ def test_launch_more_and_destroy(lab, cloud):
         assert vm["terraform_timing_start"] <= vm["terraform_timing_end"] and vm["terraform_timing_seconds"] >= 0
     text = output_text(lab, operation["id"])
     assert "lablink_vm[1]: Creation complete" in text and "red and plain" in text and "\x1b" not in text
+    tokens = json.loads((cloud.directory / "tokens").read_text())
+    assert sorted(tokens) == names(1, 2) and all(token not in text for token in tokens.values())
 
     lab.launch(1)
     assert hostnames(lab) == names(1, 2, 3) == cloud.machines()
-    assert sorted(call for call in cloud.calls() if call.startswith("make")) == ["make %s" % name for name in names(1, 2, 3)]
+    made = [call for call in cloud.calls() if call.startswith("make")]
+    assert sorted(made) == ["make %s" % name for name in names(1, 2, 3)], "those that existed are left alone"
     assert outputs(lab)["vm_instance_names"] == names(1, 2, 3)
+    assert json.loads((cloud.directory / "tokens").read_text()).items() >= tokens.items(), "and keep their secrets"
+    secret = [path for path in (lab.state / "terraform").rglob("*") if path.is_file() and path.stat().st_mode & 0o077]
+    assert (lab.state / "terraform").stat().st_mode & 0o077 == 0, secret
 
     lab.destroy()
     assert lab.vms() == [] and cloud.machines() == [] and instances(lab) == {}
     lab.launch(1)
     assert hostnames(lab) == names(1) == cloud.machines()
+
+
+def test_real_sandboxes(new_lab, tmp_path):
+    """The module as it is shipped: its command makes sandboxes, which report and take a seat."""
+    if os.geteuid() != 0:
+        pytest.fail("sandboxes need root")
+    cloud = Cloud(tmp_path, real=True)
+    lab = new_lab(config=cloud.config(machine={"software": "terminal"}), name="boxes")
+    lab.launch(2)
+    running(lab, 2)
+    assert hostnames(lab) == names(1, 2)
+    with open(lab.state / "runner.lock") as lock:
+        wait_until(lambda: fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB) is None, 60, "no sandbox holds the runner's lock")
+    seat = lab.post("/api/request_vm", json={"email": "a@example.org", "crd_command": CRD}, headers={"Accept": "application/json"})
+    assert seat.status_code == 200 and seat.json()["hostname"] in names(1, 2)
+    lab.restart()
+    lab.launch(1)
+    running_rows = wait_until(lambda: [vm for vm in lab.vms() if vm["status"] in ("running", "assigned")][2:], 120)
+    assert running_rows and lab.vm(seat.json()["hostname"])["email"] == "a@example.org"
+    # released: the same name, a fresh machine, a new secret
+    before = lab.vm(seat.json()["hostname"])
+    answer = lab.post("/api/admin/vms/%s/release" % before["hostname"], json={"yes": True}, admin=True)
+    assert answer.status_code in (200, 303), answer.text
+    def fresh():
+        vm = lab.vm(before["hostname"])
+        return not vm["needs_reset"] and vm["token_hash"] != before["token_hash"] and vm["status"] == "running"
+    wait_until(fresh, 120, lambda: repr(lab.vm(before["hostname"])))
+    lab.destroy()
+    assert lab.vms() == [] and not lab.vm_processes() and not lab.vm_names_on_disk()
+
+
+HOSTILE = [
+    'quote " inside', "${var.region}", "$${escaped}", "$$${both}", "%{ if true }x%{ endif }", "%%{x}", "back\\slash\\n", "line\nbreak",
+    "cr\rlf\r\n", "tab\tstop", "caf\u00e9 \u65e5\u672c \U0001f42d", "'single'", "`tick`", "$(touch /tmp/x)", "; rm -rf /", "#comment",
+    "/* c */", "<<EOT\nx\nEOT", '"', '""', "\\", "\\\\", "$", "%", "${", "%{", "{}", "[1, 2]", "true", "null", " lead and trail ",
+    "\u2028sep\u2029", "\x01\x1f\x7f", "a=b", "\u00a0nbsp", "x" * 5000,
+]
+
+
+def test_hostile_values(tmp_path):
+    """Written as the driver writes terraform.runtime.tfvars, read by the engine, and back."""
+    quoted = subprocess.run([str(BUILD / "tests/unit/provider/hcl_print"), *HOSTILE], capture_output=True, text=True, check=True)
+    lines = quoted.stdout.splitlines()
+    lines = quoted.stdout.split("\n")[:-1]
+    assert len(lines) == len(HOSTILE)
+    (tmp_path / "terraform.runtime.tfvars").write_text("".join("v%d = %s\n" % pair for pair in enumerate(lines)))
+    (tmp_path / "main.tf").write_text("".join(
+        'variable "v%d" {\n type = string\n}\noutput "o%d" {\n value = var.v%d\n}\n' % (n, n, n) for n in range(len(HOSTILE))))
+    run = lambda *words: subprocess.run(
+        [clouds.engine(), *words], cwd=tmp_path, capture_output=True, text=True, check=True, 
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "TF_IN_AUTOMATION": "1"})
+    run("init", "-input=false")
+    run("apply", "-auto-approve", "-input=false", "-var-file=terraform.runtime.tfvars")
+    told = json.loads(run("output", "-json").stdout)
+    assert [told["o%d" % n]["value"] for n in range(len(HOSTILE))] == HOSTILE
+
+
+def test_hostile_configuration(new_lab, cloud):
+    """The same through a whole lab; and exactly the specification's keys."""
+    values = {"image": HOSTILE[0] + HOSTILE[1] + HOSTILE[4], "machine_type": HOSTILE[15], "ami_id": HOSTILE[10], "software": HOSTILE[3]}
+    (cloud.module / "echo.tf").write_text(
+        "".join('output "echo_%s" {\n value = var.%s\n}\n' % (key, key) for key in ("image_name", "machine_type", "client_ami_id", "subject_software")))
+    lab = new_lab(config=cloud.config(machine=values), name="hostile")
+    lab.launch(1)
+    told = outputs(lab)
+    assert told["echo_image_name"] == values["image"] and told["echo_machine_type"] == values["machine_type"]
+    assert told["echo_client_ami_id"] == values["ami_id"] and told["echo_subject_software"] == values["software"]
+    text = (lab.state / "terraform/module/terraform.runtime.tfvars").read_text()
+    assert [line.split(" = ")[0] for line in text.splitlines()] == [
+        "allocator_ip", "allocator_url", "machine_type", "image_name", "repository", "client_ami_id", "subject_software", "resource_suffix",
+        "gpu_support", "cloud_init_output_log_group", "region", "startup_on_error"]
+
+
+# --- what a launch may not do ----------------------------------------------------------------------------------------
+
+
+def test_plan_that_takes_away_is_refused(lab, cloud):
+    lab.launch(2)
+    text = (cloud.module / "main.tf").read_text()
+    (cloud.module / "main.tf").write_text(text.replace(
+        'resource "terraform_data" "lablink_vm" {', 'resource "terraform_data" "lablink_vm" {\n  triggers_replace = "changed"'))
+    operation = end(lab, lab.launch(1, wait=False)["id"], "failed")
+    assert "would take away or replace" in operation["error"] and "lablink-vm-dev-1" in operation["error"]
+    assert hostnames(lab) == names(1, 2) == cloud.machines()
+    (cloud.module / "main.tf").write_text(text)
+    lab.launch(1)
+    assert hostnames(lab) == names(1, 2, 3)
+
+
+def test_token_mode_needs_the_variable(new_lab, cloud):
+    text = (cloud.module / "variables.tf").read_text()
+    (cloud.module / "variables.tf").write_text(re.sub(r'variable "vm_tokens" \{.*?\n\}\n', "", text, flags=re.S))
+    lab = new_lab(config=cloud.config(security={"client_auth": "token"}), name="tokenless")
+    operation = end(lab, lab.launch(1, wait=False)["id"], "failed")
+    assert "vm_tokens" in operation["error"] and lab.vms() == [] and cloud.calls() == []
+    wait_until(lambda: provider(lab)["code"] == "module-without-tokens", 60)
+    lab.config["security"]["client_auth"] = "open"
+    lab.restart()
+    lab.launch(1)
+    assert lab.vms()[0]["token_hash"] is None, "a VM that cannot have a secret is not asked for it"
+
+
+# --- what goes wrong -------------------------------------------------------------------------------------------------
+
+
+def test_failing_apply_keeps_what_was_made(lab, cloud):
+    cloud.tell("fail-lablink-vm-dev-2")
+    operation = end(lab, lab.launch(3, wait=False)["id"], "failed")
+    assert "launched 2 of 3 VMs" in operation["error"] and operation["result"]["vms"] == names(1, 3)
+    assert "no capacity for lablink-vm-dev-2" in output_text(lab, operation["id"])
+    assert hostnames(lab) == names(1, 3) == cloud.machines() and sorted(instances(lab)) == names(1, 3)
+    # a number too small to fill the gap is told, not carried out; and then the gap is filled
+    cloud.forget("fail-lablink-vm-dev-2")
+    lab.launch(2)
+    assert hostnames(lab) == names(1, 2, 3, 4) and cloud.machines() == names(1, 2, 3, 4)
+
+
+def test_gap_above_what_is_asked(lab, cloud):
+    for number in (1, 2):
+        cloud.tell("fail-lablink-vm-dev-%d" % number)
+    end(lab, lab.launch(4, wait=False)["id"], "failed")
+    assert cloud.machines() == names(3, 4)
+    for number in (1, 2):
+        cloud.forget("fail-lablink-vm-dev-%d" % number)
+    operation = end(lab, lab.launch(1, wait=False)["id"], "failed")
+    assert "Launch 2 or more" in operation["error"] and hostnames(lab) == names(3, 4)
+    lab.launch(2)
+    assert cloud.machines() == names(1, 2, 3, 4)
+
+
+def test_cancel(lab, cloud):
+    number = begin(lab, cloud, 3, "lablink-vm-dev-3")
+    wait_until(lambda: lab.operation(number)["progress"]["done"] == 2, 60)
+    lab.post("/api/operations/%d/cancel" % number, admin=True, headers={"Accept": "application/json"})
+    ended = end(lab, number, "cancelled")
+    assert ended["result"]["vms"] == names(1, 2) and hostnames(lab) == names(1, 2)
+    assert not engines(lab) and sorted(instances(lab)) == names(1, 2)
+    cloud.let_go()
+    lab.launch(1)
+    assert hostnames(lab) == names(1, 2, 3)
+
+
+def test_engine_is_killed(lab, cloud):
+    number = begin(lab, cloud, 3, "lablink-vm-dev-2")
+    wait_until(lambda: lab.operation(number)["progress"]["done"] == 2, 60)
+    for engine in engines(lab):
+        engine.kill()
+    ended = end(lab, number, "failed")
+    assert "killed by signal 9" in ended["error"] and "lablink repair" in output_text(lab, number)
+    assert hostnames(lab) == names(1, 2, 3), "what may exist keeps its row"
+    assert provider(lab)["code"] == "interrupted-apply" and "lablink repair" in lab.cli("status").stdout
+    cloud.let_go()
+    repair(lab, "retry")
+    assert hostnames(lab) == names(1, 2, 3) == cloud.machines() == sorted(instances(lab))
+    assert provider(lab)["code"] == "ready"
+    lab.launch(1)
+    assert cloud.machines() == hostnames(lab) == names(1, 2, 3, 4)
+
+
+def test_runner_is_killed(lab, cloud):
+    """Its engine goes on to the end; nothing else changes anything until then, and afterwards all is as it should be."""
+    number = begin(lab, cloud, 3, "lablink-vm-dev-2")
+    lab.kill("runner")
+    assert len(engines(lab)) == 1
+    cloud.let_go()
+    wait_until(lambda: not engines(lab), 60)
+    assert cloud.machines() == names(1, 2, 3)
+    assert end(lab, number, "interrupted")["error"]
+    wait_until(lambda: provider(lab)["code"] == "ready", 60)
+    assert hostnames(lab) == names(1, 2, 3)
+    wait_until(lambda: all(vm["terraform_timing_end"] for vm in lab.vms()), 60, "times are found by the next look")
+    lab.launch(1)
+    assert hostnames(lab) == names(1, 2, 3, 4)
+
+
+def test_all_are_killed_and_repaired(lab, cloud):
+    """Engine, runner and allocator at once: the next start finds the apply and offers repairs."""
+    number = begin(lab, cloud, 3, "lablink-vm-dev-1")
+    pending = lab.state / "terraform/pending.json"
+    assert json.loads(pending.read_text())["names"] == names(1, 2, 3)
+    lab.kill("runner")
+    for engine in engines(lab):
+        engine.kill()
+    lab.kill("supervisor")
+    wait_until(lambda: not lab.role("web"), 60)
+    cloud.let_go()
+    lab.start()
+    assert end(lab, number, "interrupted")
+    wait_until(lambda: provider(lab)["code"] == "interrupted-apply", 60)
+    assert "lablink repair" in provider(lab)["hint"] and hostnames(lab) == names(1, 2, 3)
+    assert "repair" in end(lab, lab.launch(1, wait=False)["id"], "failed")["error"]
+    repair(lab, "retry")
+    assert hostnames(lab) == names(1, 2, 3) == cloud.machines() == sorted(instances(lab)) and not pending.exists()
+    wait_until(lambda: provider(lab)["code"] == "ready", 60)
+
+
+def test_repair_by_refresh(lab, cloud):
+    """Left at what exists: rows of what was never made go, and the command line says what happened."""
+    lab.launch(1)
+    number = begin(lab, cloud, 2, "lablink-vm-dev-3")
+    lab.kill("runner")
+    for engine in engines(lab):
+        engine.kill()
+    pending = lab.state / "terraform/pending.json"
+    told = json.loads(pending.read_text())
+    told["names"].append("lablink-vm-dev-9")
+    pending.write_text(json.dumps(told))
+    cloud.let_go()
+    end(lab, number, "interrupted")
+    wait_until(lambda: provider(lab)["code"] == "interrupted-apply", 60)
+    done = lab.cli("repair", "refresh")
+    assert "lablink-vm-dev-9 does not exist" in done.stdout + done.stderr
+    assert provider(lab)["code"] == "ready" and hostnames(lab) == sorted(instances(lab))
+    assert lab.cli("repair", "nonsense", check=False).returncode != 0
+    assert "nothing to try again" in repair(lab, "retry", "failed")["error"]
+
+
+def test_allocator_is_killed(lab, cloud):
+    number = begin(lab, cloud, 2, "lablink-vm-dev-2")
+    lab.kill("supervisor")
+    wait_until(lambda: not lab.role("web"), 60)
+    cloud.let_go()
+    lab.start()
+    assert end(lab, number, "done")["result"]["vms"] == names(1, 2)
+    assert hostnames(lab) == names(1, 2) == cloud.machines()
+
+
+def test_state_that_somebody_works_on(lab, cloud):
+    lab.launch(1)
+    with open(lab.state / "terraform/dev.tfstate", "r+") as state:
+        fcntl.lockf(state, fcntl.LOCK_EX)
+        operation = end(lab, lab.launch(1, wait=False)["id"], "failed")
+    assert "state lock" in operation["error"] and "repair unlock" in operation["error"]
+    assert hostnames(lab) == names(1)
+    lab.launch(1)
+    assert hostnames(lab) == names(1, 2)
+
+
+# --- engines and modules that misbehave ------------------------------------------------------------------------------
+
+
+ENGINES = [
+    ("exit 1", "exit 1"),
+    ("echo 'no such thing' >&2; exit 3", "no such thing"),
+    ("printf '\\033[31m\\377\\000garbage\\033]0;x\\007\\n' >&2; exit 1", "garbage"),
+    ("case $1 in init) ;; *) echo '{\"half\": ';; esac", "plan cannot be read"),
+    ("case $1 in init) ;; show) yes '{' | head -c 70000000;; esac", "more than 64 MB"),
+    ("kill -9 $$", "killed by signal 9"),
+]
+
+
+def test_engine_misbehaves(new_lab, cloud):
+    engine = cloud.directory / "engine"
+    engine.write_text("#!/bin/sh\nexit 1\n")
+    engine.chmod(0o755)
+    lab = new_lab(config=cloud.config(terraform={"engine": str(engine)}), name="engine")
+    for script, words in ENGINES:
+        engine.write_text("#!/bin/sh\n%s\n" % script)
+        operation = end(lab, lab.launch(1, wait=False)["id"], "failed")
+        assert words in operation["error"] and "\x1b" not in operation["error"], (script, operation["error"])
+        assert lab.vms() == [] and lab.get("/healthz").status_code == 200
+        assert provider(lab)["code"] == "ready", "nothing was begun"
+
+
+def test_no_engine(new_lab, cloud):
+    lab = new_lab(config=cloud.config(terraform={"engine": "/nowhere/tofu"}), name="noengine")
+    operation = end(lab, lab.launch(1, wait=False)["id"], "failed")
+    assert "tofu" in operation["error"]
+    wait_until(lambda: provider(lab)["code"] == "no-engine", 60)
+    assert "/nowhere/tofu" in lab.cli("status").stdout
+
+
+def test_module_that_prints_without_end(lab, cloud):
+    """Every line is cut, their number is limited, and the memory of both processes stays as it was."""
+    line = "\x1b[2J\x1b[1;1H" + "\u00e9" * 3000 + "\x07\r"
+    cloud.tell("say", (line + "\n") * 200 + "short\n" * 21000)
+    operation = lab.launch(1)
+    lines = lab.get("/api/operations/%s/output?after=19000" % operation["id"], admin=True).json()["lines"]
+    assert any("more lines of output were left out" in line["text"] for line in lines)
+    assert all(not re.search("[\x00-\x1f\x7f]", line["text"]) for line in lines)
+
+
+# --- many ------------------------------------------------------------------------------------------------------------
+
+
+def test_200_instances(new_lab, tmp_path):
+    """The page and the stream of events live on, and the web process does not grow."""
+    cloud = Cloud(tmp_path, small=True)
+    lab = new_lab(config=cloud.config(), name="many")
+    lab.launch(1)
+    before = lab.role("web")[0].pss_kb()
+    operation = lab.launch(199, wait=False)
+    seen, heard = set(), []
+
+    def listen():
+        with requests.get(lab.url + "/api/operations/%d/output" % operation["id"], auth=lab.admin, stream=True, timeout=300,
+                          headers={"Accept": "text/event-stream"}) as answer:
+            for line in answer.iter_lines(decode_unicode=True):
+                heard.append(line)
+
+    listener = threading.Thread(target=listen, daemon=True)
+    listener.start()
+
+    def done():
+        now = lab.operation(operation["id"])
+        seen.add(now["progress"]["done"])
+        assert lab.get("/admin/instances", admin=True).status_code == 200
+        return now["state"] not in ("queued", "running")
+
+    wait_until(done, 300, every=0.2)
+    end(lab, operation["id"], "done")
+    listener.join(60)
+    assert not listener.is_alive() and "event: end" in heard and len(seen) > 3
+    assert len(lab.vms()) == 200 == len(cloud.machines()) and all(vm["terraform_timing_end"] for vm in lab.vms())
+    grown = lab.role("web")[0].pss_kb() - before
+    assert grown < (512 if SANITIZED else 64) * 1024, grown

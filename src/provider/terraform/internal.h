@@ -76,7 +76,8 @@ struct stream {
         size_t lines, dropped;
         struct buf trouble; /* the first errors, in one sentence */
         size_t troubles;
-        char *lock_id;   /* of the lock that kept it from working; NULL: none did */
+        bool locked;     /* a lock kept it from working */
+        char *lock_id;   /* which one; NULL: it did not say */
         json_t *started; /* name -> when its making began */
 };
 void stream_line(void *stream, const char *line, size_t len, bool is_stderr);

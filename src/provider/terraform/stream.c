@@ -125,7 +125,10 @@ static void on_complete(struct stream *s, const json_t *message, const json_t *h
 /* "ID:        3e6b...", on a line of its own in the words about a lock. */
 static void find_lock(struct stream *s, const char *summary, const char *detail)
 {
-        if (!summary || !strstr(summary, "state lock") || !detail)
+        if (!strstr(summary, "state lock"))
+                return;
+        s->locked = true;
+        if (!detail)
                 return;
         const char *at = strstr(detail, "ID:");
         if (!at)
@@ -136,10 +139,10 @@ static void find_lock(struct stream *s, const char *summary, const char *detail)
         s->lock_id = xstrndup(at, strcspn(at, " \t\r\n"));
 }
 
-static void note_trouble(struct stream *s, const char *text)
+static void note_trouble(struct stream *s, const char *text, size_t len)
 {
         _cleanup_buf_ struct buf clean = BUF_NULL;
-        ansi_strip(text, utf8_cut(text, strlen(text), 400), &clean);
+        ansi_strip(text, utf8_cut(text, len, 400), &clean);
         if (clean.len && s->tokens)
                 mask(s, clean.data);
         if (clean.len && s->troubles++ < TROUBLES_MAX)
@@ -176,19 +179,15 @@ static void on_diagnostic(struct stream *s, const json_t *message)
                 return;
         find_lock(s, summary, detail);
         _cleanup_free_ char *sentence = one_sentence(summary, detail);
-        note_trouble(s, sentence);
+        note_trouble(s, sentence, strlen(sentence));
 }
 
 /* --- messages ------------------------------------------------------------------------------------------------------ */
 
 static bool is_shown(const struct stream *s, const char *type)
 {
-        static const char *const quiet[] = {"version",
-                                            "outputs",
-                                            "refresh_complete",
-                                            "provision_start",
-                                            "provision_complete",
-                                            "apply_complete_quiet"};
+        static const char *const quiet[] = {"version", "outputs", "refresh_complete", "provision_start",
+                                            "provision_complete"};
         if (str_eq(type, "planned_change"))
                 return s->planning;
         for (size_t i = 0; i < ARRAY_SIZE(quiet); i++)
@@ -232,10 +231,8 @@ void stream_line(void *stream, const char *line, size_t len, bool is_stderr)
                 on_message(s, message, type);
         else if (len)
                 say(s, line, len);
-        if (is_stderr && len) {
-                _cleanup_free_ char *copy = xstrndup(line, MIN(len, (size_t)400));
-                note_trouble(s, copy);
-        }
+        if (is_stderr && len)
+                note_trouble(s, line, len);
 }
 
 void stream_end(struct stream *s)

@@ -36,9 +36,9 @@ static int step_failed(struct provider *p, const char *step, int status, const s
         return error_set(
                 error, -EIO, "%s %s: %s%s%s%s%s%s%s", slash ? slash + 1 : p->engine, step, outcome, plain ? ": " : "",
                 str_or(plain, ""), stream->trouble.len ? ": " : "", buf_str(&stream->trouble), more,
-                stream->lock_id ? ". The state is locked: by somebody who works on it, or by one who has died; then "
-                                  "`lablink repair unlock` frees it"
-                                : "");
+                stream->locked ? ". The state is locked: by somebody who works on it, or by one who has died; then "
+                                 "`lablink repair unlock` frees it"
+                               : "");
 }
 
 static int step(struct provider *p, const char *const *argv, struct stream *stream, bool may_cancel, int *ret_status,
