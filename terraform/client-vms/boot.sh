@@ -25,6 +25,7 @@ base=${ALLOCATOR_URL:-http://$ALLOCATOR_HOST}
 base=${base%/}
 [[ $base = *://* ]] || base=https://$base
 words=0
+shown=0 # bytes of the container's output
 
 say() {
         printf '%s lablink-boot: %s\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$*"
@@ -236,9 +237,24 @@ stop() { # SENTENCE
         exit 1
 }
 
+# What the container says while it starts belongs to the boot's log.
+show_container() { # FILE: what it holds beyond what was shown
+        tail -c "+$((shown + 1))" "$1" >"$run/fresh" || true
+        cat "$run/fresh"
+        shown=$((shown + $(wc -c <"$run/fresh")))
+}
+
+# All of it, whatever the one that followed had not got to: the last lines tell most.
+show_container_whole() {
+        sleep 1
+        kill "$follower" 2>/dev/null || true
+        docker logs "$container" >"$run/whole" 2>&1 || true
+        show_container "$run/whole"
+}
+
 # The last words of this script: the senders end when they have sent them.
 finish() { # STATUS SENTENCE
-        [ -z "${follower:-}" ] || kill "$follower" 2>/dev/null || true
+        [ -z "${follower:-}" ] || show_container_whole
         tell_metrics "cloud_init_end=$(date +%s.%3N)" "cloud_init_duration_seconds=$(seconds_since "$boot_began")"
         tell_status "$1"
         say "$2"
@@ -382,8 +398,7 @@ start_container() {
                 --env "STARTUP_ON_ERROR=$STARTUP_ON_ERROR" \
                 --env "LABLINK_LOGS_VIA=$via" \
                 -- "$IMAGE_NAME" >/dev/null
-        # What the container says while it starts belongs to the boot's log.
-        docker logs --follow "$container" 2>&1 &
+        docker logs --follow "$container" >"$run/said" 2>&1 &
         follower=$!
 }
 
@@ -405,6 +420,7 @@ await_container() {
         while [ "$count" -lt "$looks" ]; do
                 state=$(container_state)
                 status=$(startup_status)
+                show_container "$run/said"
                 [ -z "$status" ] || break
                 [ "${state% *}" = true ] || stop "the container ended with exit code ${state#* }"
                 count=$((count + 1))

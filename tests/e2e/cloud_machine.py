@@ -64,7 +64,7 @@ elif verb == "inspect":
     ended = state / "container.exit"
     print("false " + ended.read_text().strip() if ended.exists() else "true 0")
 elif verb == "logs":
-    os.execvp("tail", ["tail", "-n", "+1", "-f", "/var/log/container.log"])
+    os.execvp("tail", ["tail", "-n", "+1", *["-f"] * ("--follow" in words), "/var/log/container.log"])
 elif verb == "rm" and not (state / "pid").exists():
     sys.exit("docker: stand-in: no such container")
 '''
