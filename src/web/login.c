@@ -104,7 +104,10 @@ bool login_known(struct login *login, struct task *t)
         if (!header || !login->has_good)
                 return false;
         header_mac(login, header, mac);
-        return sodium_memcmp(mac, login->good, sizeof mac) == 0;
+        if (sodium_memcmp(mac, login->good, sizeof mac) != 0)
+                return false;
+        set_cookie(login, t); /* a page's socket carries no password, only the cookie */
+        return true;
 }
 
 struct check {

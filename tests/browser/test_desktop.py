@@ -1,0 +1,375 @@
+"""The desktop in the tab: real Chromium, real sandboxes. The picture is compared with what the VM's own X server shows."""
+
+import itertools
+import socket
+import struct
+import sys
+from pathlib import Path
+
+import pytest
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "e2e"))
+
+from chromium import start, stop  # noqa: E402
+from lab import Lab, wait_until  # noqa: E402
+from workshop import inside  # noqa: E402
+
+pytestmark = pytest.mark.xdist_group("desktop")
+numbers = itertools.count(1)
+PATIENCE = 90
+VMS = 4
+TEXT = "\u00e9 \u2713 \u6f22"
+# What noVNC's own reading of its pointer makes Chromium say.
+EXPECTED = ("willReadFrequently",)
+
+
+@pytest.fixture(scope="module")
+def desk():
+    with Lab(name="desk", config={"desktop": {"mode": "browser"}, "local": {"outside": False}}) as lab:
+        lab.launch(VMS)
+        yield lab
+
+
+@pytest.fixture(scope="module")
+def browsers():
+    both = [start(1100, 800), start(1100, 800)]
+    yield both
+    for driver in both:
+        stop(driver)
+
+
+@pytest.fixture
+def lab(desk, request):
+    """With at least two seats to claim; those of the test before are released and made fresh meanwhile."""
+    request.node.labs = [desk]
+    for vm in desk.vms():
+        if vm["email"]:
+            release(desk, vm["hostname"])
+    wait_until(lambda: desk.get("/api/unassigned_vms_count").json()["count"] >= 2, PATIENCE, lambda: desk.vms())
+    return desk
+
+
+@pytest.fixture
+def mine(browsers):
+    return fresh(browsers[0])
+
+
+@pytest.fixture
+def other(browsers):
+    return fresh(browsers[1])
+
+
+def fresh(driver):
+    """As a profile that nobody has used."""
+    for handle in driver.window_handles[1:]:
+        driver.switch_to.window(handle)
+        driver.close()
+    driver.switch_to.window(driver.window_handles[0])
+    driver.get("about:blank")
+    driver.execute_cdp_cmd("Network.clearBrowserCookies", {})
+    driver.set_window_size(1100, 800)
+    driver.get_log("browser")
+    return driver
+
+
+# --- what a person does -------------------------------------------------------------------------------------------------
+
+
+def release(lab, hostname):
+    answer = lab.post("/api/admin/vms/%s/release" % hostname, json={"yes": True}, admin=True, headers={"Accept": "application/json"})
+    assert answer.status_code == 200, answer.text
+
+
+def body(driver, name):
+    return driver.execute_script("return document.body.dataset[arguments[0]] || ''", name)
+
+
+def says(driver):
+    return driver.find_element(By.TAG_NAME, "body").text
+
+
+def connected(driver, times=1):
+    """Waits until the picture has been there `times` times since the page was loaded."""
+    wait_until(lambda: int(body(driver, "connected") or 0) >= times, PATIENCE,
+               lambda: "%s\n%s\n%s" % (driver.current_url, says(driver), driver.get_log("browser")))
+
+
+def claim(lab, driver, email=None, code=None):
+    email = email or "desk%d@example.org" % next(numbers)
+    driver.get(lab.url + "/")
+    driver.find_element(By.NAME, "email").send_keys(email)
+    driver.find_element(By.NAME, "email").send_keys(Keys.ENTER)
+    if code:
+        wait_until(lambda: driver.find_elements(By.NAME, "return_code"), PATIENCE)
+        driver.find_element(By.NAME, "return_code").send_keys(code, Keys.ENTER)
+    connected(driver)
+    return email, body(driver, "hostname")
+
+
+def write(driver, text):
+    driver.execute_script("document.querySelector('#screen canvas').focus()")
+    ActionChains(driver).send_keys(text).perform()
+
+
+def has_file(lab, hostname, name):
+    return inside(lab, hostname, "test", "-e", "/home/client/" + name, check=False).returncode == 0
+
+
+def shell_is_there(lab, hostname):
+    """The software's window stands and its shell waits: what is typed now is not lost."""
+    wait_until(lambda: inside(lab, hostname, "pgrep", "-f", "^xterm.*attach-session", check=False).returncode == 0, PATIENCE)
+    wait_until(lambda: "$" in inside(lab, hostname, "tmux", "capture-pane", "-p", "-t", "terminal", check=False).stdout, PATIENCE)
+
+
+def xterm_of(lab, hostname):
+    return inside(lab, hostname, "pgrep", "-f", "^xterm.*attach-session").strip()
+
+
+# --- pictures ------------------------------------------------------------------------------------------------------------
+
+
+def server_of(lab, hostname):
+    """The X server's process as this machine sees it."""
+    for process in lab.vm_processes():
+        if process.program == "Xtigervnc" and hostname in process.argv:
+            return process
+    raise AssertionError("no X server of %s: %r" % (hostname, lab.vm_processes()))
+
+
+class Screen:
+    """The VM's picture without any compression, by its own socket."""
+
+    def __init__(self, lab, hostname):
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(PATIENCE)
+            connection.connect("/proc/%d/root/run/lablink-desktop/rfb.d/socket" % server_of(lab, hostname).pid)
+            stream = connection.makefile("rwb")
+            stream.read(12), stream.write(b"RFB 003.008\n"), stream.flush()
+            stream.read(stream.read(1)[0]), stream.write(b"\1"), stream.flush()
+            assert stream.read(4) == b"\0\0\0\0"
+            stream.write(b"\1"), stream.flush()
+            self.width, self.height = struct.unpack(">HH", stream.read(4))
+            stream.read(16), stream.read(struct.unpack(">I", stream.read(4))[0])
+            stream.write(struct.pack(">BxHi", 2, 1, 0) + struct.pack(">BBHHHH", 3, 0, 0, 0, self.width, self.height)), stream.flush()
+            self.pixels = bytearray(self.width * self.height * 4)
+            left = self.width * self.height
+            while left:
+                assert stream.read(2) == b"\0\0"
+                for _ in range(struct.unpack(">H", stream.read(2))[0]):
+                    x, y, width, height, encoding = struct.unpack(">HHHHi", stream.read(12))
+                    assert encoding == 0
+                    for row in range(height):
+                        at = ((y + row) * self.width + x) * 4
+                        self.pixels[at : at + width * 4] = stream.read(width * 4)
+                    left -= width * height
+
+    def at(self, x, y):
+        blue, green, red = self.pixels[(y * self.width + x) * 4 : (y * self.width + x) * 4 + 3]
+        return red, green, blue
+
+
+SAMPLE = """
+        const canvas = [...document.querySelectorAll('#screen canvas')].find((one) => one.id !== 'ghost');
+        const copy = document.createElement('canvas'), points = [];
+        copy.width = canvas.width, copy.height = canvas.height;
+        const context = copy.getContext('2d', {willReadFrequently: true});
+        context.drawImage(canvas, 0, 0);
+        const data = context.getImageData(0, 0, copy.width, copy.height).data;
+        for (let y = 5; y < copy.height; y += 23)
+                for (let x = 5; x < copy.width; x += 31) {
+                        const at = (y * copy.width + x) * 4;
+                        points.push([x, y, data[at], data[at + 1], data[at + 2]]);
+                }
+        return [copy.width, copy.height, points];
+"""
+
+
+def shows_the_desktop(lab, driver, hostname):
+    """The browser's picture is the VM's: lossy compression may change a colour a little, text may blink."""
+    def same():
+        width, height, points = driver.execute_script(SAMPLE)
+        screen = Screen(lab, hostname)
+        assert (width, height) == (screen.width, screen.height), (width, height, screen.width, screen.height)
+        alike = sum(max(abs(a - b) for a, b in zip(screen.at(x, y), colour)) < 40 for x, y, *colour in points)
+        colours = {tuple(part // 16 for part in screen.at(x, y)) for x, y, *_ in points}
+        assert alike > 0.97 * len(points) and len(colours) >= 3, "%d of %d points, %d colours" % (alike, len(points), len(colours))
+        return True
+
+    wait_until(same, PATIENCE, every=0.3)
+
+
+# --- tests ---------------------------------------------------------------------------------------------------------------
+
+
+def test_from_the_click_to_a_file_on_that_machine_alone(lab, mine, other):
+    email, hostname = claim(lab, mine)
+    assert "/desktop" in mine.current_url and lab.vm(hostname)["email"] == email
+    assert mine.get_cookie("lablink_seat")["httpOnly"] and len(mine.find_element(By.CSS_SELECTOR, "#welcome .code").text) == 9
+    shell_is_there(lab, hostname)
+    shows_the_desktop(lab, mine, hostname)
+    write(mine, "echo typed >~/Desktop/mine.txt\n")
+    wait_until(lambda: has_file(lab, hostname, "Desktop/mine.txt"), PATIENCE)
+    wait_until(lambda: lab.vm(hostname)["metrics"].get("desktop_first_frame_seconds"), PATIENCE)
+    assert 0 < lab.vm(hostname)["metrics"]["desktop_first_frame_seconds"] == pytest.approx(float(body(mine, "firstFrame")) / 1000, abs=0.01)
+    # the next person has another desktop
+    _, second = claim(lab, other)
+    assert second != hostname
+    shell_is_there(lab, second)
+    write(other, "echo typed >~/other.txt\n")
+    wait_until(lambda: has_file(lab, second, "other.txt"), PATIENCE)
+    assert not has_file(lab, hostname, "other.txt")
+    for vm in lab.vms():
+        assert vm["hostname"] == hostname or not has_file(lab, vm["hostname"], "Desktop/mine.txt")
+    said = [entry["message"] for entry in mine.get_log("browser") if not any(word in entry["message"] for word in EXPECTED)]
+    assert not said, said
+
+
+def test_follows_the_tab_and_survives_a_reload(lab, mine):
+    _, hostname = claim(lab, mine)
+    shell_is_there(lab, hostname)
+    window = xterm_of(lab, hostname)
+    size = lambda: mine.execute_script("return [innerWidth, innerHeight]")
+    for width, height in ((1300, 900), (900, 640)):
+        mine.set_window_size(width, height)
+        wait_until(lambda: mine.execute_script(SAMPLE)[:2] == size(), PATIENCE, lambda: (mine.execute_script(SAMPLE)[:2], size()))
+    shows_the_desktop(lab, mine, hostname)
+    # a phone sees a whole desktop, smaller
+    mine.set_window_size(500, 800)
+    wait_until(lambda: mine.execute_script(SAMPLE)[0] >= 860, PATIENCE)
+    assert mine.execute_script("return document.querySelector('#screen canvas').getBoundingClientRect().width <= innerWidth")
+    mine.set_window_size(1100, 800)
+    mine.refresh()
+    connected(mine)
+    assert xterm_of(lab, hostname) == window and not mine.find_elements(By.ID, "welcome") or "welcome" in mine.current_url
+    # a second tab of the same browser: both have the desktop
+    first = mine.current_window_handle
+    mine.switch_to.new_window("tab")
+    mine.get(lab.url + "/desktop")
+    connected(mine)
+    write(mine, "touch ~/two-tabs\n")
+    wait_until(lambda: has_file(lab, hostname, "two-tabs"), PATIENCE)
+    mine.close()
+    mine.switch_to.window(first)
+    write(mine, "touch ~/still-here\n")
+    wait_until(lambda: has_file(lab, hostname, "still-here"), PATIENCE)
+
+
+def x_clipboard(lab, hostname):
+    return inside(lab, hostname, "sh", "-c", "DISPLAY=:1 timeout 5 xclip -selection clipboard -o", check=False).stdout
+
+
+def test_the_clipboard_both_ways(lab, mine):
+    _, hostname = claim(lab, mine)
+    inside(lab, hostname, "sh", "-c", "printf '%%s' '%s' | DISPLAY=:1 xclip -selection clipboard >/dev/null 2>&1" % TEXT)
+    panel = lambda: mine.execute_script("return document.querySelector('#clip').value")
+    wait_until(lambda: panel() == TEXT, PATIENCE)
+    # by hand, where the browser keeps its own clipboard to itself
+    mine.find_element(By.ID, "handle").click()
+    mine.find_element(By.CSS_SELECTOR, "[data-tool=clipboard]").click()
+    mine.find_element(By.ID, "clip").clear()
+    mine.execute_script("const c = document.querySelector('#clip'); c.value = arguments[0]; c.dispatchEvent(new Event('input'))", "hand " + TEXT)
+    wait_until(lambda: x_clipboard(lab, hostname) == "hand " + TEXT, PATIENCE, lambda: x_clipboard(lab, hostname))
+    # by itself, where it was allowed
+    mine.execute_cdp_cmd("Browser.grantPermissions", {"origin": lab.url, "permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]})
+    mine.execute_cdp_cmd("Page.bringToFront", {})
+    copied = "return navigator.clipboard.writeText(arguments[0]).then(() => dispatchEvent(new Event('focus')))"
+    mine.execute_script(copied, "self " + TEXT)
+    wait_until(lambda: x_clipboard(lab, hostname) == "self " + TEXT, PATIENCE, lambda: x_clipboard(lab, hostname))
+    inside(lab, hostname, "sh", "-c", "printf '%%s' 'back %s' | DISPLAY=:1 xclip -selection clipboard >/dev/null 2>&1" % TEXT)
+    wait_until(lambda: mine.execute_script("return navigator.clipboard.readText()") == "back " + TEXT, PATIENCE)
+
+
+def test_keys_that_a_browser_keeps_to_itself(lab, mine):
+    _, hostname = claim(lab, mine)
+    shell_is_there(lab, hostname)
+    mine.execute_script("document.querySelector('#touch').focus()")
+    # as a phone's keyboard writes: no key is named, the field's text changes
+    mine.execute_script("""
+        const field = document.querySelector('#touch');
+        for (const text of ['touch ~/by-touchX', null, '\\u00e9', '\\n']) {
+                field.value = text === null ? field.value.slice(0, -1) : field.value + text;
+                field.dispatchEvent(new InputEvent('input'));
+        }""")
+    wait_until(lambda: has_file(lab, hostname, "by-touch\u00e9"), PATIENCE, lambda: inside(lab, hostname, "ls", "/home/client"))
+    mine.find_element(By.ID, "handle").click()
+    mine.find_element(By.CSS_SELECTOR, "[data-tool=keys]").click()
+    before = Screen(lab, hostname).pixels
+    mine.find_element(By.CSS_SELECTOR, "[data-keys='Control_L Alt_L Delete']").click()
+    wait_until(lambda: Screen(lab, hostname).pixels != before, PATIENCE)  # the desktop's own menu
+
+
+def test_coming_back_in_another_browser(lab, mine, other):
+    email, hostname = claim(lab, mine)
+    code = mine.find_element(By.CSS_SELECTOR, "#welcome .code").text
+    assert claim(lab, other, email, code.lower()) == (email, hostname)
+    wait_until(lambda: "Opened in another browser" in says(mine), PATIENCE, lambda: says(mine))
+    shows_the_desktop(lab, other, hostname)
+
+
+def test_watching_and_helping(lab, mine, other):
+    email, hostname = claim(lab, mine)
+    shell_is_there(lab, hostname)
+    other.get(lab.admin_url("/admin/desktop/" + hostname))
+    other.get(lab.url + "/admin/desktop/" + hostname)
+    connected(other)
+    shows_the_desktop(lab, other, hostname)
+    wait_until(lambda: "The instructor is watching" in says(mine), PATIENCE, lambda: says(mine))
+    size = mine.execute_script(SAMPLE)[:2]
+    other.set_window_size(700, 600)
+    write(other, "touch ~/by-watching\n")
+    # with the participant's word only
+    other.get(lab.url + "/admin/desktop/%s?assist" % hostname)
+    wait_until(lambda: "Helping is not allowed" in says(other), PATIENCE, lambda: says(other))
+    mine.find_element(By.ID, "handle").click()
+    mine.find_element(By.CSS_SELECTOR, "[data-tool=menu]").click()
+    mine.find_element(By.CSS_SELECTOR, "[data-assist]").click()
+    wait_until(lambda: mine.find_element(By.CSS_SELECTOR, "[data-assist]").get_attribute("aria-pressed") == "true", PATIENCE)
+    other.refresh()
+    connected(other)
+    write(other, "touch ~/by-helping\n")
+    wait_until(lambda: has_file(lab, hostname, "by-helping"), PATIENCE)
+    assert not has_file(lab, hostname, "by-watching") and mine.execute_script(SAMPLE)[:2] == size
+    wait_until(lambda: "The instructor is helping" in says(mine), PATIENCE, lambda: says(mine))
+    assert {row["action"] for row in lab.sql("select action from audit where detail->>'hostname' = %s", hostname)} & {"assist"}
+    # and the word taken back ends it
+    mine.find_element(By.CSS_SELECTOR, "[data-assist]").click()
+    wait_until(lambda: "Helping is not allowed" in says(other), PATIENCE, lambda: says(other))
+
+
+def test_thumbnails_while_somebody_looks(lab, mine, other):
+    _, hostname = claim(lab, mine)
+    other.get(lab.admin_url("/admin/instances"))
+    other.get(lab.url + "/admin/instances")
+    image = "return (document.querySelector(`tr[data-vm='${arguments[0]}'] [data-thumb]`) || {}).naturalWidth"
+    wait_until(lambda: other.execute_script(image, hostname) == 320, PATIENCE)
+    wait_until(lambda: "first picture" in says(other), PATIENCE)
+
+
+def test_a_released_seat_is_closed(lab, mine):
+    _, hostname = claim(lab, mine)
+    release(lab, hostname)
+    wait_until(lambda: "Your seat was released" in says(mine), PATIENCE, lambda: says(mine))
+    mine.get(lab.url + "/desktop")
+    wait_until(lambda: "desktop=none" in mine.current_url, PATIENCE)
+    assert "no desktop open" in says(mine)
+
+
+def test_it_comes_back_by_itself(lab, mine):
+    """The agent, the web process, the X server: killed one after the other under an open tab."""
+    _, hostname = claim(lab, mine)
+    shell_is_there(lab, hostname)
+    window, times = xterm_of(lab, hostname), 1
+    agent = next(process for process in lab.role("agent") if process.uid == server_of(lab, hostname).uid - 1000)
+    for victim in (agent, lab.role("web")[0]):
+        times = int(body(mine, "connected"))
+        victim.kill()
+        connected(mine, times + 1)
+        assert xterm_of(lab, hostname) == window, "the windows stay"
+    times = int(body(mine, "connected"))
+    server_of(lab, hostname).kill()
+    connected(mine, times + 1)
+    shell_is_there(lab, hostname)
+    shows_the_desktop(lab, mine, hostname)
