@@ -22,8 +22,8 @@ data "aws_iam_policy_document" "vm_is_ec2" {
 }
 
 # Deployed labs attach CloudWatchAgentServerPolicy, which lets a VM write to every log group of the account and read
-# parameters; a VM of ours may write its lab's streams of one group, and read names. force_detach_policies: a role that a deployed module made
-# has that policy, and it must not keep the role from being deleted.
+# parameters; a VM of ours may write its lab's streams of one group, and read names. force_detach_policies: a role that a
+# deployed module made has that policy, and it must not keep the role from being deleted.
 resource "aws_iam_role" "cloud_watch_agent_role" {
   name                  = "lablink_cloud_watch_agent_role_${var.resource_suffix}"
   assume_role_policy    = data.aws_iam_policy_document.vm_is_ec2.json
