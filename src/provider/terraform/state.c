@@ -109,13 +109,23 @@ static void keep(void *userdata, const char *line, size_t len, bool is_stderr)
                 stream_line(userdata, line, len, true);
 }
 
+/* An engine may be at work in the module's copy. Only who holds the runner's lock knows that none is: whoever else looks
+ * takes the copy as it stands. */
+static int prepare_to_pull(struct provider *p, struct error *error)
+{
+        _cleanup_free_ char *data = tf_path(p, "data");
+        if (p->lock_fd < 0 && access(p->work, F_OK) == 0 && access(data, F_OK) == 0)
+                return 0;
+        return tf_init(p, NULL, error);
+}
+
 static int pull(struct provider *p, struct buf *text, struct error *error)
 {
         _cleanup_stream_ struct stream words = {.environment = p->environment};
         int status = 0;
         struct engine_call call = {
                 .argv = (const char *[]){"state", "pull", NULL}, .out = text, .line = keep, .userdata = &words};
-        int r = tf_init(p, NULL, error);
+        int r = prepare_to_pull(p, error);
         if (r == 0)
                 r = engine_run(p, &call, &status, error);
         if (r == 0 && status != 0)

@@ -11,9 +11,14 @@
 // clang-format on
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/file.h"
 #include "provider/terraform/internal.h"
+#include "provider/terraform/terraform.h"
 
 static void quotes(void **state _unused_)
 {
@@ -222,11 +227,89 @@ static void limits_output(void **state _unused_)
         buf_deinit(&heard.lines);
 }
 
+/* --- beside an engine at work --------------------------------------------------------------------------------------- */
+
+static const char state_text[] =
+        "{\"version\":4,\"outputs\":{\"vm_instance_names\":{\"value\":[\"lablink-vm-dev-1\"]},"
+        "\"vm_public_ips\":{\"value\":[\"192.0.2.1\"]}},\"resources\":[{\"mode\":\"managed\",\"type\":\"x\","
+        "\"name\":\"lablink_vm\",\"instances\":[{\"index_key\":0,\"attributes\":{}}]}]}";
+
+struct place {
+        char directory[32];
+        char *module, *engine;
+        struct config *config;
+};
+
+static void write_at(const char *path, const char *text, mode_t mode)
+{
+        assert_int_equal(file_write(path, text, strlen(text), mode, NULL), 0);
+}
+
+/* An engine that knows one VM, in a state that it must be asked for. */
+static void place_make(struct place *place)
+{
+        _cleanup_buf_ struct buf problems = BUF_NULL;
+        *place = (struct place){.directory = "/tmp/lablink-test-XXXXXX"};
+        assert_non_null(mkdtemp(place->directory));
+        place->module = path_join(place->directory, "module");
+        place->engine = path_join(place->directory, "engine");
+        assert_int_equal(dir_make(place->module, 0700, NULL), 0);
+        _cleanup_free_ char *main_tf = path_join(place->module, "main.tf");
+        write_at(main_tf, "variable \"vm_tokens\" {}\n", 0600);
+        _cleanup_free_ char *script = xasprintf("#!/bin/sh\n[ \"$1\" = state ] || exec mkdir -p \"$TF_DATA_DIR\"\n"
+                                                "echo '%s'\n",
+                                                state_text);
+        write_at(place->engine, script, 0700);
+        _cleanup_free_ char *directory = xasprintf("terraform.directory=%s", place->module);
+        _cleanup_free_ char *engine = xasprintf("terraform.engine=%s", place->engine);
+        const char *sets[] = {
+                "provider.kind=terraform", "terraform.state=module", "environment=dev", directory, engine, NULL};
+        struct config_input input = {.sets = sets, .state_dir = place->directory};
+        if (config_load(&input, &place->config, &problems) < 0)
+                fail_msg("%s", buf_str(&problems));
+}
+
+static void place_clear(struct place *place)
+{
+        config_free(place->config);
+        free(place->module);
+        free(place->engine);
+        assert_int_equal(dir_remove(place->directory, NULL), 0);
+}
+
+/* Collecting, and entering a VM, go on beside a launch: they must not pull the module from under its engine. */
+static void leaves_an_engine_its_module(void **state _unused_)
+{
+        struct place place;
+        struct provider *working = NULL, *looking = NULL;
+        _cleanup_error_ struct error error = ERROR_NULL;
+        _cleanup_state_ struct tf_state known = {.last = -1};
+        _cleanup_reach_ struct provider_reach reach = {0};
+        _cleanup_close_ int lock = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        place_make(&place);
+        assert_int_equal(terraform_provider.open(place.config, &working, &error), 0);
+        terraform_provider.equip(working, &(struct provider_means){.lock_fd = lock});
+        if (state_read(working, &known, &error) < 0)
+                fail_msg("%s", error_text(&error));
+        assert_int_equal(known.n, 1);
+        _cleanup_free_ char *plan = path_join(working->work, "launch.plan");
+        write_at(plan, "of an apply that runs", 0600);
+        assert_int_equal(terraform_provider.open(place.config, &looking, &error), 0);
+        if (terraform_provider.reach(looking, known.vm[0].hostname, &reach, &error) < 0)
+                fail_msg("%s", error_text(&error));
+        assert_string_equal(reach.address, "192.0.2.1");
+        assert_int_equal(access(plan, F_OK), 0);
+        terraform_provider.close(working);
+        terraform_provider.close(looking);
+        place_clear(&place);
+}
+
 int main(void)
 {
-        const struct CMUnitTest tests[] = {cmocka_unit_test(quotes),           cmocka_unit_test(guards),
-                                           cmocka_unit_test(reads_state),      cmocka_unit_test(refuses_states),
-                                           cmocka_unit_test(follows_an_apply), cmocka_unit_test(tells_trouble),
-                                           cmocka_unit_test(limits_output)};
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(quotes),           cmocka_unit_test(guards),
+                cmocka_unit_test(reads_state),      cmocka_unit_test(refuses_states),
+                cmocka_unit_test(follows_an_apply), cmocka_unit_test(tells_trouble),
+                cmocka_unit_test(limits_output),    cmocka_unit_test(leaves_an_engine_its_module)};
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
