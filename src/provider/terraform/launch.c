@@ -110,6 +110,7 @@ static int add_tokens(struct provider *p, const struct provider_order *orders, s
         for (size_t i = 0; i < n; i++) {
                 json_object_set_new(tokens, orders[i].hostname, json_string(orders[i].token));
                 json_array_append_new(names, json_string(orders[i].hostname));
+                ssh_forget_host(p, orders[i].hostname); /* an earlier machine of this name has another key */
         }
         return tokens_save(p, tokens, error);
 }

@@ -304,12 +304,37 @@ static void leaves_an_engine_its_module(void **state _unused_)
         place_clear(&place);
 }
 
+/* A machine that was ended outside is made again under its name, with a host key of its own. */
+static void forgets_keys_of_earlier_machines(void **state _unused_)
+{
+        struct place place;
+        struct provider *p = NULL;
+        struct provider_order order = {.hostname = "lablink-vm-dev-2", .token = "token"};
+        place_make(&place);
+        assert_int_equal(terraform_provider.open(place.config, &p, NULL), 0);
+        _cleanup_free_ char *hosts = path_join(p->dir, "known_hosts");
+        _cleanup_free_ char *stays = path_join(hosts, "lablink-vm-dev-1"), *goes = path_join(hosts, order.hostname);
+        assert_int_equal(dir_make(p->dir, 0700, NULL), 0);
+        assert_int_equal(dir_make(hosts, 0700, NULL), 0);
+        write_at(stays, "key", 0600);
+        write_at(goes, "key", 0600);
+        assert_true(terraform_provider.launch(p, &order, 1, NULL, NULL) < 0); /* its plan is no plan */
+        assert_int_equal(access(stays, F_OK), 0);
+        assert_true(access(goes, F_OK) < 0);
+        terraform_provider.close(p);
+        place_clear(&place);
+}
+
 int main(void)
 {
-        const struct CMUnitTest tests[] = {
-                cmocka_unit_test(quotes),           cmocka_unit_test(guards),
-                cmocka_unit_test(reads_state),      cmocka_unit_test(refuses_states),
-                cmocka_unit_test(follows_an_apply), cmocka_unit_test(tells_trouble),
-                cmocka_unit_test(limits_output),    cmocka_unit_test(leaves_an_engine_its_module)};
+        const struct CMUnitTest tests[] = {cmocka_unit_test(quotes),
+                                           cmocka_unit_test(guards),
+                                           cmocka_unit_test(reads_state),
+                                           cmocka_unit_test(refuses_states),
+                                           cmocka_unit_test(follows_an_apply),
+                                           cmocka_unit_test(tells_trouble),
+                                           cmocka_unit_test(limits_output),
+                                           cmocka_unit_test(leaves_an_engine_its_module),
+                                           cmocka_unit_test(forgets_keys_of_earlier_machines)};
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
