@@ -25,12 +25,12 @@ struct web {
         struct dashboard *dashboard;
         struct hub *hub;
         struct ws_set websockets; /* counted with the connections */
-        void *waiters;  /* tsearch tree of the open waits of VMs, by host name */
-        int supervisor; /* socket to the supervisor; -1: none */
-        int archives;   /* another, for downloads */
+        void *waiters;            /* tsearch tree of the open waits of VMs, by host name */
+        int supervisor;           /* socket to the supervisor; -1: none */
+        int archives;             /* another, for downloads */
         uv_poll_t *archive_poll;
         struct list archive_waits;
-        uid_t owner;    /* may use the admin socket besides root */
+        uid_t owner; /* may use the admin socket besides root */
         char *public_url;
         char *site, *aws_holder; /* this allocator, and this supervisor's life: see lab/aws_order.h */
         int64_t started_ms;
