@@ -105,7 +105,8 @@ int aws_credentials_find(struct aws *aws, const struct aws_credentials **ret, st
         if (r < 0) {
                 error_wrap(error, "the AWS credentials from %s", aws_source_text(aws->current.source));
                 aws_credentials_clear(&aws->current);
-                error->code = -EKEYREJECTED;
+                if (error)
+                        error->code = -EKEYREJECTED;
                 return -EKEYREJECTED;
         }
         return 0;

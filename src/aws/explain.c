@@ -12,6 +12,7 @@
 #include "base/text.h"
 
 #define MESSAGE_MAX 300
+#define CODE_MAX 100
 
 enum flags {
         TRANSIENT = 1 << 0,
@@ -156,7 +157,8 @@ static int set_unknown(const struct aws_fault *fault, struct error *error)
         if (!fault->code)
                 return error_set(error, code, "AWS answered %s with HTTP %ld", str_or(fault->action, "a call"),
                                  fault->status);
-        return error_set(error, code, "AWS refuses %s: %.100s%s%s", str_or(fault->action, "a call"), fault->code,
+        int shown = (int)utf8_cut(fault->code, strlen(fault->code), CODE_MAX);
+        return error_set(error, code, "AWS refuses %s: %.*s%s%s", str_or(fault->action, "a call"), shown, fault->code,
                          clean.len ? ": " : "", buf_str(&clean));
 }
 
@@ -167,8 +169,10 @@ int aws_fault_set(const struct aws_fault *fault, struct error *error)
         if (!rule)
                 return set_unknown(fault, error);
         add_sentence(&sentence, rule, fault);
-        if (fault->code)
-                return error_set(error, rule->error, "%s (AWS: %.100s)", buf_str(&sentence), fault->code);
+        if (fault->code) {
+                int shown = (int)utf8_cut(fault->code, strlen(fault->code), CODE_MAX);
+                return error_set(error, rule->error, "%s (AWS: %.*s)", buf_str(&sentence), shown, fault->code);
+        }
         return error_set(error, rule->error, "%s", buf_str(&sentence));
 }
 

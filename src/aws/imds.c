@@ -51,7 +51,8 @@ static int ask(struct aws *aws, const char *method, const char *path, const stru
                 if (r == -ENOENT)
                         break;
         }
-        return error_wrap(error, "the instance metadata service");
+        error_wrap(error, "the instance metadata service");
+        return r < 0 ? r : -EIO;
 }
 
 static int ask_with_session(struct aws *aws, const char *session, const char *path, char **ret, struct error *error)
