@@ -106,11 +106,11 @@ int aws_imds_credentials(struct aws *aws, struct aws_credentials *ret, struct er
                 r = ask_with_session(aws, session, CREDENTIALS, &role, error);
         if (r < 0)
                 return r == -ENOENT ? error_set(error, r, "no role is attached to this instance") : r;
-        if (!is_role(role))
+        if (!role || !is_role(role))
                 return error_set(error, -EIO, "the instance metadata service named no role");
         path = xasprintf(CREDENTIALS "%s", role);
         r = ask_with_session(aws, session, path, &text, error);
-        if (r == 0)
+        if (r == 0 && text)
                 r = read_credentials(text, ret, error);
         if (text)
                 explicit_bzero(text, strlen(text));
