@@ -89,6 +89,7 @@ static void take_word(struct gang *gang, struct child *child, const json_t *line
         } else if (json_object_get(line, "found")) {
                 seat->found_files = json_integer_value(json_object_get(line, "found"));
                 seat->found_bytes = json_integer_value(json_object_get(line, "bytes"));
+                seat->skipped += json_is_true(json_object_get(line, "cut"));
         } else if (step) {
                 snprintf(seat->step, sizeof seat->step, "%s", step);
         } else if (say) {

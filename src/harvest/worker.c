@@ -46,7 +46,8 @@ void worker_step(struct worker *worker, const char *step)
 
 void worker_found(struct worker *worker, const struct finds *finds)
 {
-        tell(worker, json_pack("{s:I, s:I}", "found", (json_int_t)finds->n, "bytes", (json_int_t)finds->bytes));
+        tell(worker, json_pack("{s:I, s:I, s:b}", "found", (json_int_t)finds->n, "bytes", (json_int_t)finds->bytes,
+                               "cut", (int)finds->cut));
 }
 
 void worker_alive(struct worker *worker)

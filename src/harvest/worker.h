@@ -1,8 +1,8 @@
 /*
  * The child that collects one VM. It tells its parent by lines on a pipe: one JSON object a line,
  *
- *   {"step": "find"}  {"found": n, "bytes": n}  {"file": {...}, "fresh": true}  {"skip": {...}}  {"say": "..."}
- *   {"failed": "..."}  {"done": true}
+ *   {"step": "find"}  {"found": n, "bytes": n, "cut": false}  {"file": {...}, "fresh": true}  {"skip": {...}}
+ *   {"say": "..."}  {"failed": "..."}  {"done": true}
  *
  * and shares with it and the others how many bytes are still free.
  */

@@ -320,18 +320,20 @@ static int settle_list(struct collecting *c, struct error *error)
 static json_t *result_of(const struct collecting *c)
 {
         json_t *failed = json_array();
-        int64_t fresh_files = 0, fresh_bytes = 0;
+        int64_t fresh_files = 0, fresh_bytes = 0, left_out = 0;
         for (size_t i = 0; i < c->harvest.n; i++) {
                 const struct harvest_seat *seat = &c->harvest.seats[i];
                 fresh_files += seat->fresh_files;
                 fresh_bytes += seat->fresh_bytes;
+                left_out += seat->skipped;
                 if (!seat->good)
                         json_array_append_new(failed, json_pack("{s:s, s:s}", "vm", seat->hostname, "reason",
                                                                 str_or(seat->reason, "unknown")));
         }
-        return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "collection", (json_int_t)c->id, "vms",
+        return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "collection", (json_int_t)c->id, "vms",
                          (json_int_t)c->harvest.n, "files", (json_int_t)c->files, "bytes", (json_int_t)c->bytes,
-                         "new_files", (json_int_t)fresh_files, "new_bytes", (json_int_t)fresh_bytes, "failed", failed);
+                         "new_files", (json_int_t)fresh_files, "new_bytes", (json_int_t)fresh_bytes, "left_out",
+                         (json_int_t)left_out, "failed", failed);
 }
 
 static void note_look(struct collecting *c, const json_t *result)

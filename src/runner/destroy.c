@@ -39,6 +39,7 @@ static int collect_first(struct runner *runner, const json_t *arguments, struct 
         json_t *result = NULL;
         int r = work_collect(runner, arguments, &result, error);
         size_t failed = json_array_size(json_object_get(result, "failed"));
+        long long left_out = (long long)json_integer_value(json_object_get(result, "left_out"));
         json_decref(result);
         if (r < 0)
                 return error_wrap(error, "nothing was destroyed");
@@ -48,6 +49,12 @@ static int collect_first(struct runner *runner, const json_t *arguments, struct 
                         "nothing was destroyed: %zu VM%s could not be collected. Destroy without collecting to "
                         "give their files up.",
                         failed, failed == 1 ? "" : "s");
+        if (left_out)
+                return error_set(
+                        error, -EIO,
+                        "nothing was destroyed: %lld file%s left out of the collection; its manifest says which, and "
+                        "why. Destroy without collecting to give them up.",
+                        left_out, left_out == 1 ? " was" : "s were");
         return 0;
 }
 

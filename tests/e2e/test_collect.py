@@ -296,6 +296,12 @@ def test_nothing_is_destroyed_unsaved(lab):
     looked = lab.wait_operation(answer.json()["operation"]["id"])["result"]
     assert looked["new_files"] >= 1
     assert "are new since" in lab.get("/admin/instances/delete", admin=True, headers={"Accept": "text/html"}).text
+    with open(put(home(lab, 0), "Desktop/too-large.slp", b""), "wb") as stream:
+        stream.truncate(65 << 20)
+    destroy = lab.post("/destroy", admin=True, json={"collect": True}, headers=JSON)
+    stopped = lab.wait_operation(destroy.json()["operation"]["id"], states=("failed",))
+    assert "nothing was destroyed: 1 file was left out" in stopped["error"] and len(lab.vms()) == 3, stopped
+    os.unlink(home(lab, 0) / "Desktop/too-large.slp")
     done = lab.cli("destroy", "--yes", "--collect")
     assert "unsaved" in str([row["path"] for row in rows(opened(download(lab, answer.json()["collection"]).content))]), done.stdout
     assert lab.vms() == [] and not lab.vm_names_on_disk()
