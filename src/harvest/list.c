@@ -7,6 +7,7 @@
 #include "base/text.h"
 
 #define LINE_BYTES_MAX (PATH_BYTES_MAX + 128)
+#define ENDLESS_BYTES ((size_t)1 << 20) /* a line of so much has no end */
 #define SIZE_MAX_TOLD ((int64_t)1 << 60)
 #define SECONDS_MAX ((int64_t)1 << 33)
 
@@ -75,8 +76,10 @@ int list_feed(struct list_parser *parser, const char *data, size_t len)
                 /* a line without end is kept only so far that it is known to be none */
                 size_t room = LINE_BYTES_MAX - MIN(parser->partial.len, (size_t)LINE_BYTES_MAX);
                 buf_add(&parser->partial, data, MIN(part, room));
+                parser->line += part;
                 if (!end)
-                        return 0;
+                        return parser->line > ENDLESS_BYTES ? -E2BIG : 0;
+                parser->line = 0;
                 bool whole = part <= room;
                 int r = whole && parser->partial.len ? take_line(parser, parser->partial.data) : 0;
                 parser->bad += !whole;

@@ -15,6 +15,7 @@ struct list_parser {
         size_t files_max;
         struct finds *finds;
         struct buf partial;
+        size_t line; /* bytes of the present line so far */
         size_t bad; /* left out */
 };
 

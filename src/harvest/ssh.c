@@ -207,7 +207,7 @@ static void begin_anew(void *userdata)
         struct search *search = userdata;
         finds_clear(search->parser.finds);
         buf_deinit(&search->parser.partial);
-        search->parser.bad = 0;
+        search->parser.bad = search->parser.line = 0;
 }
 
 /* find, in the first container where there is one, as specified: `docker exec ... find`. */

@@ -94,7 +94,8 @@ static int run_rsync(struct ssh *ssh, int names, struct watch *watch, struct err
         snprintf(size, sizeof size, "--max-size=%lld", (long long)ssh->worker->harvest->limits.vm_bytes);
         const char *argv[] = {"rsync",
                               "--times",
-                              "--partial-dir=.lablink-partial",
+                              "--partial",
+                              "--inplace",
                               "--files-from=-",
                               "--from0",
                               "--protect-args",

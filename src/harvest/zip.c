@@ -14,6 +14,7 @@
 #include "harvest/manifest.h"
 
 #define BLOCK_BYTES (256 << 10)
+#define PART_MAX 200 /* of an escaped name; what is cut off is in the mark */
 
 struct seat {
         char *folder, *hostname, *email, *name; /* the last: its folder in the archive */
@@ -30,6 +31,7 @@ struct player {
         double ended_at;
         json_t *about;
         int put_failed;
+        bool muted;
 };
 
 /* --- names --------------------------------------------------------------------------------------------------------- */
@@ -62,11 +64,17 @@ char *archive_name(const char *folder, const char *path)
                 buf_adds(&out, path);
                 return buf_steal(&out);
         }
-        bool valid = utf8_valid(path, strlen(path));
+        bool valid = utf8_valid(path, strlen(path)), room = true;
+        size_t part = out.len; /* where the path's present part begins */
         for (const char *c = path; *c; c++) {
-                if (is_kept(c) && (valid || (unsigned char)*c < 0x80))
+                bool kept = is_kept(c) && (valid || (unsigned char)*c < 0x80);
+                if (*c == '/')
+                        part = out.len + 1;
+                if (((unsigned char)*c & 0xc0) != 0x80 || !kept) /* not in the middle of a character */
+                        room = *c == '/' || out.len - part < PART_MAX;
+                if (room && kept)
                         buf_addc(&out, *c);
-                else
+                else if (room)
                         buf_addf(&out, "%%%02X", (unsigned char)*c);
         }
         crypto_hash_sha256(sum, (const unsigned char *)path, strlen(path));
@@ -112,6 +120,8 @@ static void add_seat(struct player *player, const json_t *line)
 static ssize_t on_write(struct archive *zip _unused_, void *userdata, const void *data, size_t len)
 {
         struct player *player = userdata;
+        if (player->muted)
+                return (ssize_t)len;
         player->put_failed = player->plan->put(player->plan->userdata, data, len);
         return player->put_failed < 0 ? -1 : (ssize_t)len;
 }
@@ -307,8 +317,7 @@ static void player_deinit(struct player *player)
         json_decref(player->about);
         if (player->entry)
                 archive_entry_free(player->entry);
-        if (player->zip && !player->facts->whole)
-                archive_write_fail(player->zip); /* no end is written to what broke off */
+        player->muted |= !player->facts->whole; /* no end is written to what broke off */
         if (player->zip)
                 archive_write_free(player->zip);
 }

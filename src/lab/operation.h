@@ -15,8 +15,8 @@
 #define OPERATION_CHANNEL "lablink_operations"
 /* Key of the advisory lock that the one mutating runner of a database holds ("lablink" and 1). */
 #define OPERATION_LOCK_KEY INT64_C(0x6c61626c696e6b01)
-/* And of the one that works on collected files. */
-#define OPERATION_FILES_LOCK_KEY INT64_C(0x6c61626c696e6b02)
+/* And of the one that works on collected files (2 is the one of migrations, db/migrate.c). */
+#define OPERATION_FILES_LOCK_KEY INT64_C(0x6c61626c696e6b03)
 
 /* What an operation works on; two that share one of these never run at the same time. */
 enum operation_lanes { OPERATION_MACHINES = 1, OPERATION_FILES = 2 };
