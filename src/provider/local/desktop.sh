@@ -100,8 +100,10 @@ write_terminal() {
         cat >"$place/bin/terminal" <<-END
 		#!/bin/sh
 		# A terminal; its arguments are a command. Ctrl-Shift-C and Ctrl-Shift-V are copy and paste.
-		if [ \$# -gt 0 ]; then set -- -e "\$@"; else set -- -ls; fi
-		exec xterm -title Terminal -n Terminal -fa 'DejaVu Sans Mono' -fs 11 -geometry 92x26 -bg '#10151c' -fg '#dfe6ee' \
+		# The one with a command is the seat's first window: beside the icons of the desktop.
+		place=
+		if [ \$# -gt 0 ]; then set -- -e "\$@" && place=+140+64; else set -- -ls; fi
+		exec xterm -title Terminal -n Terminal -fa 'DejaVu Sans Mono' -fs 11 -geometry 92x26\$place -bg '#10151c' -fg '#dfe6ee' \
 		        -cr '#7fb4ff' -sl 5000 +sb -u8 -bc -xrm 'XTerm*selectToClipboard: true' -xrm 'XTerm*internalBorder: 6' \
 		        -xrm 'XTerm*vt100.translations: #override Ctrl Shift <Key>C: copy-selection(CLIPBOARD)\\n Ctrl Shift <Key>V: insert-selection(CLIPBOARD)' \
 		        "\$@"

@@ -304,7 +304,7 @@ function watchThumbnails(table) {
         });
         const look = async (row) => {
                 const link = find('[data-field="thumb"]', row), image = find("[data-thumb]", row), hostname = row.dataset.vm;
-                const response = await fetch(`/api/admin/vms/${encodeURIComponent(hostname)}/thumbnail`, {cache: "no-store"});
+                const response = await fetch(`${location.origin}/api/admin/vms/${encodeURIComponent(hostname)}/thumbnail`, {cache: "no-store"});
                 if (response.status !== 200) {
                         link.hidden = response.status !== 204 || link.hidden;
                         return;

@@ -22,6 +22,12 @@ let connected = false, seen = false; /* the picture is there; it was there once 
 let retry = RETRY_FIRST, timer = null, over = false;
 let known = {}; /* what the allocator last said about the seat */
 
+/* Never with the name and password that the page's own address may carry: no request takes them from there. */
+const at = (path) => location.origin + path;
+
+if (location.search.includes("welcome"))
+        history.replaceState(null, "", "/desktop"); /* said once, not at each reload */
+
 function say(element, text) {
         if (element && element.textContent !== text)
                 element.textContent = text;
@@ -112,8 +118,8 @@ addEventListener("resize", fit);
 
 /* --- connecting --------------------------------------------------------------------------------------------------------- */
 
-function socketUrl() {
-        const url = new URL(socket, location.href);
+function socketUrl(path = socket) {
+        const url = new URL(at(path));
         url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
         return url.href;
 }
@@ -205,9 +211,9 @@ function connect(url = socketUrl(), protocols = ["binary"]) {
 /* Another allocator has the machine: it takes a ticket instead of the cookie. */
 async function elsewhere() {
         try {
-                const response = await fetch("/api/desktop/ticket", {method: "POST", headers: {Accept: "application/json"}});
+                const response = await fetch(at("/api/desktop/ticket"), {method: "POST", headers: {Accept: "application/json"}});
                 const {url, protocols} = await response.json();
-                return connect(url, protocols);
+                return connect(url.startsWith("/") ? socketUrl(url) : url, protocols);
         } catch {
                 wait(1006, RETRY_MOST);
         }
@@ -269,7 +275,7 @@ function report(milliseconds) {
         document.body.dataset.firstFrame = milliseconds.toFixed(0);
         if (document.hidden)
                 return; /* a tab in the background draws when it likes */
-        fetch("/api/desktop/first-frame", {
+        fetch(at("/api/desktop/first-frame"), {
                 method: "POST", headers: {"Content-Type": "application/json"},
                 body: JSON.stringify({seconds: milliseconds / 1000}),
         }).catch(() => {});
@@ -298,7 +304,7 @@ function showState() {
 async function look() {
         const began = performance.now();
         try {
-                const response = await fetch(stateUrl || "/healthz", {headers: {Accept: "application/json"}, cache: "no-store"});
+                const response = await fetch(at(stateUrl || "/healthz"), {headers: {Accept: "application/json"}, cache: "no-store"});
                 measure(performance.now() - began);
                 if (!stateUrl)
                         return;
@@ -549,7 +555,7 @@ findAll("[data-welcome]").forEach((button) => button.addEventListener("click", (
 }));
 findAll("[data-assist]").forEach((button) => button.addEventListener("click", async () => {
         const allow = button.getAttribute("aria-pressed") !== "true";
-        await fetch("/api/desktop/assist", {
+        await fetch(at("/api/desktop/assist"), {
                 method: "POST", headers: {"Content-Type": "application/json", Accept: "application/json"}, body: JSON.stringify({allow}),
         }).catch(() => {});
         look();
