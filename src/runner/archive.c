@@ -10,6 +10,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -40,6 +41,13 @@ static int flush(struct output *out)
         int r = fd_write_all(STDOUT_FILENO, buf_str(&out->buf), out->buf.len);
         buf_truncate(&out->buf, 0);
         return r;
+}
+
+/* While there is nothing to write, only this tells that nobody waits for it any more. */
+static bool reader_has_left(void)
+{
+        struct pollfd out = {.fd = STDOUT_FILENO};
+        return poll(&out, 1, 0) > 0 && out.revents & POLLERR;
 }
 
 static int put_head(struct output *out, json_t *line)
@@ -86,7 +94,7 @@ static bool is_made(struct output *out)
 static bool on_follow(void *userdata)
 {
         struct output *out = userdata;
-        if (flush(out) < 0)
+        if (flush(out) < 0 || reader_has_left())
                 return false;
         if (is_made(out))
                 out->idle_ms = 0;
@@ -103,6 +111,8 @@ static int await_list(const struct store *store, int64_t list, struct error *err
         _cleanup_free_ char *path = store_list_path(store, list);
         int64_t deadline = clock_ms() + LIST_WAIT_MS;
         while (access(path, F_OK) < 0) {
+                if (reader_has_left())
+                        return error_set(error, -EPIPE, "the archive's reader has gone");
                 if (clock_ms() > deadline)
                         return error_set(error, -ENOENT, "collecting did not begin");
                 clock_sleep_ms(LOOK_MS);
@@ -149,7 +159,7 @@ static int open_patiently(struct runner *runner, const struct archive_order *ord
         int64_t deadline = clock_ms() + (order->follow ? LIST_WAIT_MS : 0);
         for (;;) {
                 int r = store_open(runner->state_dir, order->collection, false, ret, error);
-                if (r != -ENOENT || clock_ms() >= deadline)
+                if (r != -ENOENT || clock_ms() >= deadline || reader_has_left())
                         return r;
                 error_clear(error);
                 clock_sleep_ms(LOOK_MS);
