@@ -162,6 +162,7 @@ static void end_child(struct gang *gang, struct child *child)
 {
         int status = 0;
         kill(-child->pid, SIGKILL); /* what it has started goes with it */
+        kill(child->pid, SIGKILL);  /* one that has not come to have a session yet */
         process_wait(child->pid, &status, NULL);
         if (!child->told && !child->seat->reason) {
                 _cleanup_free_ char *outcome = process_outcome(status);
