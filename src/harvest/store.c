@@ -115,6 +115,17 @@ static bool hash_is_good(const char *hash)
         return strlen(hash) == HASH_LENGTH && strspn(hash, "0123456789abcdef") == HASH_LENGTH;
 }
 
+bool store_holds(const struct store *store, const struct entry *entry)
+{
+        char name[HASH_LENGTH + 2];
+        struct stat st;
+        if (!hash_is_good(entry->hash))
+                return false;
+        object_name(entry->hash, name);
+        return fstatat(store->objects, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
+               st.st_size == entry->size;
+}
+
 int store_read(const struct store *store, const char *hash, int *ret_fd)
 {
         char name[HASH_LENGTH + 2];

@@ -69,6 +69,8 @@ int incoming_write(struct incoming *incoming, const void *data, size_t len);
 int incoming_keep(const struct store *store, struct incoming *incoming, char hash[HASH_LENGTH + 1]);
 void incoming_drop(const struct store *store, struct incoming *incoming);
 
+/* Is what the entry holds there, and whole? After a loss of power it may not be. */
+bool store_holds(const struct store *store, const struct entry *entry);
 /* Opens what a file holds. */
 int store_read(const struct store *store, const char *hash, int *ret_fd);
 /* Removes objects that `keep` (by hash, sorted) does not name, and what was cut off. */

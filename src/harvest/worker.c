@@ -119,7 +119,9 @@ static const char *refusal(struct worker *worker, const struct found *found)
 enum verdict worker_judge(struct worker *worker, const struct found *found)
 {
         const struct entry *had = entries_find(&worker->seat->had, found->path);
-        if (had && had->size == found->size && had->mtime_ns == found->mtime_ns) {
+        const struct store *store = worker->harvest->store;
+        bool same_file = had && had->size == found->size && had->mtime_ns == found->mtime_ns;
+        if (same_file && (!store || store_holds(store, had))) {
                 struct entry same = *had;
                 same.mode = found->mode;
                 worker->taken += same.size;

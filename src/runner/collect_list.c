@@ -137,13 +137,26 @@ void list_flush(struct collecting *c)
                 c->list_error = -errno;
 }
 
+/* What is lost would break the archive for all the rest. */
+static void carry_one(struct collecting *c, const char *folder, const struct entry *entry)
+{
+        if (store_holds(&c->store, entry)) {
+                list_file(c, folder, entry);
+                return;
+        }
+        _cleanup_json_ json_t *skip = entry_json(entry);
+        json_object_set_new(skip, "reason", json_string("what was kept of it is lost, and the VM has it no more"));
+        list_skip(c, folder, skip);
+        c->differs = true;
+}
+
 static void carry_over(struct collecting *c, struct seat_row *row)
 {
         struct entries *had = row->asked ? &c->harvest.seats[row->index].had : &row->had;
         struct entries *now = row->asked ? &c->now[row->index] : NULL;
         for (size_t i = 0; i < had->n; i++)
                 if (!now || !entries_find(now, had->list[i].path))
-                        list_file(c, row->folder, &had->list[i]);
+                        carry_one(c, row->folder, &had->list[i]);
 }
 
 int list_end(struct collecting *c, struct error *error)

@@ -3,17 +3,20 @@
 import concurrent.futures
 import contextlib
 import csv
+import fcntl
 import hashlib
 import io
 import json
 import os
 import signal
+import socket
 import stat
 import subprocess
 import time
 import zipfile
 
 import pytest
+import requests
 
 from lab import BUILD, Lab, wait_until
 from workshop import JSON, claim, running
@@ -101,6 +104,45 @@ def test_one_download_while_it_is_collected(lab, tmp_path):
     subprocess.run(["unzip", "-tq", str(tmp_path / "x.zip")], check=True, stdout=subprocess.DEVNULL)
     collecting = [o for o in lab.get("/api/operations", admin=True).json()["operations"] if o["kind"] == "collect"]
     assert len(collecting) <= 2
+
+
+def test_what_is_lost_is_brought_again(lab):
+    """Objects that a loss of power has emptied: the archive must not stay broken for ever."""
+    for number in range(3):
+        put(home(lab, number), "kept.lost", b"kept %d" % number), put(home(lab, number), "gone.lost", b"gone %d" % number)
+    collection, _ = collect(lab, {"extensions": ["lost"]})
+    place = lab.state / "collections" / str(collection) / "objects"
+    for number, kind in ((0, b"kept"), (1, b"kept"), (0, b"gone")):
+        name = hashlib.sha256(b"%s %d" % (kind, number)).hexdigest()
+        with open(place / name[:2] / name[2:], "wb"):
+            pass
+    os.unlink(place / name[:2] / name[2:])
+    os.unlink(home(lab, 0) / "gone.lost")
+    _, operation = collect(lab, {"extensions": ["lost"]})
+    assert operation["result"]["new_files"] == 2 and operation["result"]["files"] == 5, operation["result"]
+    archive = opened(download(lab, collection).content)
+    check_hashes(archive)
+    assert len(rows(archive)) == 5
+    assert [(row["vm"], row["path"]) for row in rows(archive, "left out")] == [(lab.names[0], "gone.lost")]
+
+
+def archivists(lab):
+    return [process for process in lab.role("runner") if " archive " in process.command]
+
+
+def test_a_reader_that_leaves_is_not_written_for(lab):
+    """Also while nothing comes: a runner that waited on would take the place of another download."""
+    with open(lab.state / "files.lock", "ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # collecting cannot begin
+        answer = lab.get("/api/operations", admin=True).json()["operations"]
+        with socket.create_connection(("127.0.0.1", lab.port)) as reader:
+            reader.sendall(b"GET /api/scp-client?extension=left HTTP/1.1\r\nHost: x\r\nAuthorization: %s\r\n\r\n" %
+                           requests.auth._basic_auth_str(*lab.admin).encode())
+            wait_until(lambda: archivists(lab), 60)
+        wait_until(lambda: not archivists(lab), 60)
+    newest = lab.get("/api/operations", admin=True).json()["operations"][0]
+    assert newest["id"] not in [one["id"] for one in answer]
+    lab.wait_operation(newest["id"], states=("done", "interrupted", "failed"))
 
 
 def test_what_is_kept_has_a_length_and_ranges(lab):
