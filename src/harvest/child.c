@@ -5,10 +5,12 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/process.h"
 #include "base/text.h"
 
@@ -79,9 +81,32 @@ static void tick(struct running *run)
                 stop(run, r);
 }
 
+/* What it had started (rsync its ssh) is ours since it ended, for the worker adopts orphans. It still holds the pipes. */
+static void end_orphans(void)
+{
+        char path[48];
+        _cleanup_buf_ struct buf text = BUF_NULL;
+        snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
+        if (file_read(path, 65536, &text, NULL) < 0)
+                return;
+        _cleanup_strv_ char **pids = str_split(buf_str(&text), ' ');
+        for (char **one = pids; *one; one++) {
+                int64_t pid;
+                if (parse_int(*one, 2, INT32_MAX, &pid) == 0 && kill((pid_t)pid, SIGKILL) == 0)
+                        process_wait((pid_t)pid, &(int){0}, NULL);
+        }
+}
+
+static bool has_ended(struct running *run, int *status)
+{
+        pid_t pid = waitpid(run->pid, status, WNOHANG);
+        return pid == run->pid || (pid < 0 && errno != EINTR);
+}
+
 static void attend(struct running *run)
 {
         int status = 0;
+        bool ended = false;
         while ((run->out >= 0 || run->err >= 0) && !run->end->stopped) {
                 struct pollfd fds[2] = {{.fd = run->out, .events = POLLIN}, {.fd = run->err, .events = POLLIN}};
                 poll(fds, 2, TICK_MS / 4);
@@ -90,8 +115,12 @@ static void attend(struct running *run)
                 if (run->err >= 0 && fds[1].revents)
                         read_from(run, &run->err);
                 tick(run);
+                if (!ended && (ended = has_ended(run, &status)))
+                        end_orphans();
         }
-        process_wait(run->pid, &status, NULL);
+        if (!ended)
+                process_wait(run->pid, &status, NULL);
+        end_orphans();
         run->end->code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -230,6 +231,7 @@ static void settle(struct worker *worker)
 {
         struct rlimit core = {0};
         setrlimit(RLIMIT_CORE, &core);
+        prctl(PR_SET_CHILD_SUBREAPER, 1); /* child.c ends what its programs leave behind */
         signal(SIGPIPE, SIG_IGN);
         fcntl(worker->out, F_SETFD, FD_CLOEXEC);
         if (worker->harvest->store)
