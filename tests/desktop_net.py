@@ -13,6 +13,7 @@ import secrets
 import select
 import shutil
 import socket
+import ssl
 import subprocess
 import tempfile
 
@@ -223,11 +224,16 @@ def has_xvnc():
 class Desktop:
     """Xvnc on a unix socket, with the real agent (lablink-client) before it."""
 
-    def __init__(self, lab, hostname, url=None, token=None):
-        self.lab, self.hostname, self.url, self.token = lab, hostname, url, token
+    def __init__(self, lab, hostname, url=None, token=None, start=True, **environment):
+        self.lab, self.hostname, self.url, self.token, self.environment = lab, hostname, url, token, environment
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="lablink-test-desktop-", dir="/tmp"))
         self.socket = self.directory / "rfb"
+        self.at_once = start
         self.xvnc = self.agent = None
+
+    def start(self, linked=True):
+        self.start_xvnc()
+        self.start_agent(linked)
 
     def start_xvnc(self):
         reader, writer = os.pipe()
@@ -245,32 +251,34 @@ class Desktop:
         os.close(reader)
         wait_until(self.socket.exists)
 
-    def start_agent(self):
-        environment = self.lab.environ()
+    def start_agent(self, linked=True):
+        environment = {**self.lab.environ(), **self.environment}
         if self.token:
             environment["LABLINK_CLIENT_TOKEN"] = self.token
         self.agent = subprocess.Popen(
             [str(BUILD / "lablink-client"), "--url", self.url or self.lab.url, "--hostname", self.hostname,
              "--set", "client.desktop_socket=%s" % self.socket, "--set", "client.state_file=%s/state" % self.directory, "run"],
             env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=open(self.directory / "agent.log", "ab"))
-        self.wait_linked()
+        if linked:
+            self.wait_linked()
 
     def wait_linked(self):
         wait_until(lambda: self.lab.sql("select 1 from agent_links l join vms v on v.id = l.vm_id where v.hostname = %s", self.hostname),
                    PATIENCE, lambda: (self.directory / "agent.log").read_text()[-3000:])
 
     def __enter__(self):
-        self.start_xvnc()
-        self.start_agent()
+        if self.at_once:
+            self.start()
         return self
 
     def __exit__(self, *_):
-        log = (self.directory / "agent.log").read_text()
+        log = (self.directory / "agent.log").read_text() if self.agent else ""
         for process in (self.agent, self.xvnc):
             if process and process.poll() is None:
                 process.terminate()
         status = self.agent.wait(PATIENCE) if self.agent else 0
-        self.xvnc.wait(PATIENCE)
+        if self.xvnc:
+            self.xvnc.wait(PATIENCE)
         shutil.rmtree(self.directory, ignore_errors=True)
         assert "Sanitizer" not in log and "runtime error" not in log, log[-6000:]
         assert status in (0, -9), log[-3000:]
@@ -313,3 +321,40 @@ class Viewer:
             assert head[8:] == b"\0\0\0\0"
             pixels += await self.take(4 * int.from_bytes(head[4:6], "big") * int.from_bytes(head[6:8], "big"))
         return pixels
+
+
+# --- TLS before the allocator -----------------------------------------------------------------------------------------
+
+
+class Front:
+    """What ends TLS before a lab, as a load balancer does, with a certificate of its own making. Bytes pass unread."""
+
+    def __init__(self, lab):
+        self.lab = lab
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="lablink-test-front-", dir="/tmp"))
+        self.certificate = self.directory / "certificate.pem"
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", self.directory / "key.pem", "-out", self.certificate,
+                        "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"], check=True, capture_output=True)
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(self.certificate, self.directory / "key.pem")
+
+    async def __aenter__(self):
+        self.server = await asyncio.start_server(self.serve, "127.0.0.1", 0, ssl=self.context)
+        self.url = "https://localhost:%d" % self.server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_):
+        self.server.close()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    async def serve(self, reader, writer):
+        inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", self.lab.port)
+
+        async def pump(source, sink):
+            with contextlib.suppress(OSError, ssl.SSLError):
+                while piece := await source.read(65536):
+                    sink.write(piece)
+                    await sink.drain()
+            sink.close()
+
+        await asyncio.gather(pump(reader, inner_writer), pump(inner_reader, writer))

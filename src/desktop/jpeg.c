@@ -24,27 +24,37 @@ static void on_message(j_common_ptr info _unused_)
 {
 }
 
+/* The mean of the pixels in [x0, x1) x [y0, y1), which holds at least one, as red, green, blue. */
+static void mean(const uint8_t *pixels, unsigned width, const unsigned x[2], const unsigned y[2], uint8_t out[3])
+{
+        uint32_t red = 0, green = 0, blue = 0, n = 0;
+        for (unsigned row = y[0]; row < y[1]; row++) {
+                const uint8_t *from = pixels + ((size_t)row * width + x[0]) * 4;
+                for (unsigned column = x[0]; column < x[1]; column++, from += 4, n++) {
+                        red += from[2];
+                        green += from[1];
+                        blue += from[0];
+                }
+        }
+        n = MAX(n, 1u);
+        out[0] = (uint8_t)(red / n);
+        out[1] = (uint8_t)(green / n);
+        out[2] = (uint8_t)(blue / n);
+}
+
+/* Where part `i` of `n` begins in a whole of `size`. */
+static unsigned part(unsigned i, unsigned n, unsigned size)
+{
+        return (unsigned)((uint64_t)i * size / n);
+}
+
 static uint8_t *shrink(const uint8_t *pixels, unsigned width, unsigned height, unsigned w, unsigned h)
 {
         uint8_t *small = xcalloc((size_t)w * h, 3), *at = small;
-        for (unsigned y = 0; y < h; y++) {
-                unsigned y0 = (unsigned)((uint64_t)y * height / h), y1 = (unsigned)(((uint64_t)y + 1) * height / h);
-                for (unsigned x = 0; x < w; x++) {
-                        unsigned x0 = (unsigned)((uint64_t)x * width / w);
-                        unsigned x1 = (unsigned)(((uint64_t)x + 1) * width / w);
-                        uint32_t sum[3] = {0}, n = (y1 - y0) * (x1 - x0);
-                        for (unsigned row = y0; row < y1; row++) {
-                                const uint8_t *from = pixels + ((size_t)row * width + x0) * 4;
-                                for (unsigned column = x0; column < x1; column++, from += 4) {
-                                        sum[0] += from[2];
-                                        sum[1] += from[1];
-                                        sum[2] += from[0];
-                                }
-                        }
-                        for (unsigned i = 0; i < 3; i++)
-                                *at++ = (uint8_t)(n ? sum[i] / n : 0);
-                }
-        }
+        for (unsigned y = 0; y < h; y++)
+                for (unsigned x = 0; x < w; x++, at += 3)
+                        mean(pixels, width, (const unsigned[]){part(x, w, width), part(x + 1, w, width)},
+                             (const unsigned[]){part(y, h, height), part(y + 1, h, height)}, at);
         return small;
 }
 

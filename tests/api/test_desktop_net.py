@@ -7,6 +7,7 @@ import base64
 import json
 import os
 import secrets
+import shutil
 import signal
 import socket
 import time
@@ -14,7 +15,7 @@ import time
 import pytest
 import websockets
 
-from desktop_net import (PROTOCOL, VERSION, Agent, Desktop, Refused, Viewer, browse, close_code, connect, digest, ending, frame, handshake, has_xvnc,
+from desktop_net import (PROTOCOL, VERSION, Agent, Desktop, Front, Refused, Viewer, browse, close_code, connect, digest, ending, frame, handshake, has_xvnc,
                          said, sit, status_of)
 from lab import PATIENCE, wait_until
 
@@ -568,3 +569,29 @@ def test_real_thumbnails(lab):
         at = picture.index(b"\xff\xc0")  # the frame's header: height, width
         assert (int.from_bytes(picture[at + 7 : at + 9], "big"), int.from_bytes(picture[at + 5 : at + 7], "big")) == (320, 240)
         assert desktop.agent.poll() is None
+
+
+@needs_xvnc
+@pytest.mark.skipif(not shutil.which("openssl"), reason="openssl makes the certificate")
+def test_a_desktop_through_tls(lab):
+    """The agent knows the allocator by https alone, and by nobody else's certificate."""
+    lab.add_vm("vm-1")
+    cookie = sit(lab, "vm-1")
+
+    async def go():
+        call = lambda what: asyncio.get_running_loop().run_in_executor(None, what)
+        async with Front(lab) as front:
+            with Desktop(lab, "vm-1", front.url, start=False, SSL_CERT_FILE=str(front.certificate)) as desktop:
+                await call(desktop.start)
+                for _ in range(2):
+                    async with browse(lab, cookie) as page:
+                        viewer = await Viewer(page).begin()
+                        for _ in range(4):
+                            assert len(await viewer.picture()) == 4 * 640 * 480
+            with Desktop(lab, "vm-1", front.url, start=False) as desktop:
+                await call(lambda: desktop.start(linked=False))
+                log = desktop.directory / "agent.log"
+                await call(lambda: wait_until(lambda: "tunnel: " in log.read_text(), PATIENCE))
+                assert "SSL" in log.read_text() and "is open" not in log.read_text()
+
+    run(go())
