@@ -13,6 +13,7 @@
 #define ALIVE_S 5
 #define ALIVE_COUNT 4
 #define ALIVE_MS 1000
+#define FIND_PARTLY 1 /* find's own: it told what it could */
 
 /* --- the connection ------------------------------------------------------------------------------------------------ */
 
@@ -118,13 +119,14 @@ void ssh_quote(const char *word, struct buf *out)
 
 bool ssh_broke(const struct child_end *end)
 {
-        static const int codes[] = {255, 10, 12, 30, 35}; /* ssh's own; rsync's that mean a connection */
+        /* ssh's own; rsync's that mean a connection, or a part of it that was ended */
+        static const int codes[] = {255, 10, 12, 14, 15, 16, 20, 30, 35};
         if (end->stopped || strstr(buf_str(&end->words), "erification failed"))
                 return false;
         for (size_t i = 0; i < ARRAY_SIZE(codes); i++)
                 if (end->code == codes[i])
                         return true;
-        return end->code < 0 || end->code == 20;
+        return end->code < 0;
 }
 
 int ssh_explain(const struct child_end *end, const char *what, struct error *error)
@@ -155,6 +157,7 @@ int ssh_script(struct ssh *ssh, const char *script, const struct child_io *io, v
                 int r = child_run(argv, io, &end, error);
                 if (r < 0)
                         return r;
+                ssh->code = end.code;
                 if (end.stopped)
                         return end.stopped;
                 if (end.code == 0)
@@ -264,6 +267,12 @@ static int find(struct ssh *ssh, struct finds *finds, struct error *error)
                 error_clear(error);
                 r = 0;
         }
+        if (r == -EIO && ssh->code == FIND_PARTLY && finds->n) { /* a folder that is shut, or that went meanwhile */
+                worker_say(ssh->worker, "not everything could be searched: %s", error_text(error));
+                error_clear(error);
+                finds->cut = true;
+                r = 0;
+        }
         return r;
 }
 
@@ -288,12 +297,15 @@ static int transfer_all(struct ssh *ssh, struct finds *finds, struct error *erro
                         continue;
                 batch[n++] = found;
                 bytes += found->size;
+                worker->coming = bytes;
                 if (n < BATCH_FILES && bytes < BATCH_BYTES && bytes < worker->harvest->limits.vm_bytes - worker->taken)
                         continue;
+                worker->coming = 0;
                 r = ssh_batch(ssh, batch, n, error);
                 n = 0;
                 bytes = 0;
         }
+        worker->coming = 0;
         return r == 0 && n ? ssh_batch(ssh, batch, n, error) : r;
 }
 
