@@ -1,6 +1,7 @@
 /* Kept apart from the loop: what happens to credentials is told on this page. */
 #include "allocator/keys.h"
 
+#include <signal.h>
 #include <sodium.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -68,6 +69,13 @@ void keys_check(struct supervisor *s)
                 spawn_runner(s, RUNNER_AWS);
 }
 
+void keys_stop(struct supervisor *s)
+{
+        for (size_t i = 0; i < RUNNERS_MAX; i++)
+                if (s->runners[i].pid && s->runners[i].operation == RUNNER_AWS)
+                        kill(s->runners[i].pid, SIGTERM);
+}
+
 void keys_checked(struct supervisor *s, int status)
 {
         bool good = WIFEXITED(status) && WEXITSTATUS(status) == 0;
@@ -79,7 +87,7 @@ void keys_checked(struct supervisor *s, int status)
                         log_warning("the AWS credentials that were set are not good: forgotten");
                 aws_credentials_clear(&s->keys.pending);
         }
-        if (s->keys.check_again) {
+        if (s->keys.check_again && !s->stopping) {
                 s->keys.check_again = false;
                 spawn_runner(s, RUNNER_AWS);
         }

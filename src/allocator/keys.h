@@ -28,6 +28,8 @@ void keys_deinit(struct keys *keys);
 void keys_order(struct supervisor *s, struct aws_order *order);
 /* Starts a runner that tries what is there; does nothing while there is nothing to try and the provider needs none. */
 void keys_check(struct supervisor *s);
+/* Ends the runner that tries: whoever stops does not wait for AWS. */
+void keys_stop(struct supervisor *s);
 /* The runner has ended. */
 void keys_checked(struct supervisor *s, int status);
 /* The member "aws" of a runner's handover; for the runner that tries them the pending ones. A new reference. */

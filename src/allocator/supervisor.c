@@ -334,6 +334,7 @@ int supervisor_run(struct supervisor *s)
         while (!s->stopping)
                 turn(s, s->web_due_ms || s->postmaster_due_ms || s->reconcile_due_ms ? 50 : 1000);
         log_info("stopping");
+        keys_stop(s);
         stop_web(s);
         wait_for_runners(s);
         say_farewell(s);

@@ -4,6 +4,7 @@ import os
 import pathlib
 import re
 import signal
+import threading
 
 import pytest
 import requests
@@ -201,3 +202,13 @@ def memory_holds(pid, secret):
     finally:
         os.kill(pid, signal.SIGCONT)
     return False
+
+
+def test_stopping_does_not_wait_for_aws(aws, new_lab):
+    never = threading.Event()
+    aws.fail("GetCallerIdentity", 503, times=99, wait=never)
+    lab = new_lab(name="aws-stop", environment={**NO_ROLE, **aws.environment(ENVIRONMENTS)})
+    wait_until(lambda: aws.calls("sts"), 90, "the environment's credentials are tried at the start")
+    lab.interrupt()
+    assert "signal 15" not in lab.log() and not lab.role("runner")
+    never.set()
