@@ -61,8 +61,10 @@ static enum state next(enum state state, unsigned char c, struct buf *out)
         case TEXT:
                 return in_text(c, out);
         case ESCAPE:
-                return after_escape(c);
+                return c >= 0x80 ? in_text(c, out) : after_escape(c); /* no part of an escape */
         case INTERMEDIATE:
+                if (c >= 0x80)
+                        return in_text(c, out);
                 return c == ESC ? ESCAPE : c >= 0x20 && c <= 0x2f ? INTERMEDIATE : TEXT;
         case SEQUENCE:
                 return c == ESC ? ESCAPE : c == CAN || c == SUB || (c >= 0x40 && c <= 0x7e) ? TEXT : SEQUENCE;

@@ -170,7 +170,12 @@ static void check_programs(struct doctor *d)
                 else
                         tell(d, p->name, p->missing, "is missing, so %s: apt install %s", p->without, p->package);
         }
-        if (str_eq(d->config->provider.kind, "terraform") && !in_path("tofu") && !in_path("terraform"))
+        const char *engine = d->config->terraform.engine;
+        if (!str_eq(d->config->provider.kind, "terraform"))
+                return;
+        if (*engine && (strchr(engine, '/') ? access(engine, X_OK) != 0 : !in_path(engine)))
+                tell(d, "terraform", FAIL, "%s, which terraform.engine names, cannot be executed", engine);
+        else if (!*engine && !in_path("tofu") && !in_path("terraform"))
                 tell(d, "tofu", FAIL,
                      "neither tofu nor terraform is installed: see https://opentofu.org/docs/intro/install/");
 }

@@ -11,8 +11,9 @@ import pytest
 import requests
 
 import cloud as clouds
+from aws_server import AwsServer
 from cloud import Cloud, engines, instances, names, output_text, outputs
-from lab import BUILD, CRD, SANITIZED, wait_until
+from lab import BUILD, CRD, ROOT, SANITIZED, wait_until
 from workshop import running
 
 
@@ -132,7 +133,7 @@ def test_hostile_values(tmp_path):
     (tmp_path / "main.tf").write_text("".join(
         'variable "v%d" {\n type = string\n}\noutput "o%d" {\n value = var.v%d\n}\n' % (n, n, n) for n in range(len(HOSTILE))))
     run = lambda *words: subprocess.run(
-        [clouds.engine(), *words], cwd=tmp_path, capture_output=True, text=True, check=True, 
+        [clouds.engine(), *words], cwd=tmp_path, capture_output=True, text=True, check=True,
         env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "TF_IN_AUTOMATION": "1"})
     run("init", "-input=false")
     run("apply", "-auto-approve", "-input=false", "-var-file=terraform.runtime.tfvars")
@@ -399,3 +400,47 @@ def test_200_instances(new_lab, tmp_path):
     assert len(lab.vms()) == 200 == len(cloud.machines()) and all(vm["terraform_timing_end"] for vm in lab.vms())
     grown = lab.role("web")[0].pss_kb() - before
     assert grown < (512 if SANITIZED else 64) * 1024, grown
+
+
+# --- on AWS ----------------------------------------------------------------------------------------------------------
+
+
+def test_state_in_s3(new_lab, cloud):
+    """The backend of the module for AWS: state, lock and a copy of the variables there; keys from the administrator's form."""
+    with AwsServer({"AKIDTEST": "the-secret-key"}) as aws:
+        moto = "http://127.0.0.1:%d" % aws.moto_port  # the engine signs bodies in pieces, which the door does not read
+        aws.boto("s3").create_bucket(Bucket="lab-state", CreateBucketConfiguration={"LocationConstraint": "us-west-2"})
+        aws.boto("dynamodb").create_table(
+            TableName="lock-table", BillingMode="PAY_PER_REQUEST", KeySchema=[{"AttributeName": "LockID", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "LockID", "AttributeType": "S"}])
+        backend = (ROOT / "terraform/client-vms/backend-client-test.hcl").read_text()
+        (cloud.module / "backend-client-test.hcl").write_text(
+            backend + "use_path_style = true\nskip_credentials_validation = true\nskip_requesting_account_id = true\n")
+        lab = new_lab(
+            config=cloud.config(environment="test", bucket_name="lab-state", machine={"machine_type": "g4dn.xlarge"}), name="s3",
+            environment={**aws.environment(), "AWS_ENDPOINT_URL_S3": moto, "AWS_ENDPOINT_URL_DYNAMODB": moto})
+        answer = lab.post("/api/admin/set-aws-credentials", admin=True, headers={"Accept": "application/json"}, timeout=120,
+                          json={"aws_access_key_id": "AKIDTEST", "aws_secret_access_key": "the-secret-key"})
+        assert answer.status_code == 200, answer.text
+        operation = lab.launch(1)
+        stored = lambda name: aws.boto("s3").get_object(Bucket="lab-state", Key="test/client/" + name)["Body"].read().decode()
+        assert hostnames(lab) == ["lablink-vm-test-1"] and "lablink-vm-test-1" in stored("terraform.tfstate")
+        variables = stored("terraform.runtime.tfvars")
+        assert 'resource_suffix = "test"' in variables and 'gpu_support = "true"' in variables
+        assert "g4dn.xlarge has" in output_text(lab, operation["id"])
+        assert not (lab.state / "terraform/test.tfstate").exists()
+        leaked = [path for path in lab.state.joinpath("terraform").rglob("*") if path.is_file() and b"the-secret-key" in path.read_bytes()]
+        assert not leaked and "the-secret-key" not in lab.log()
+
+        # an engine that died has left its lock
+        info = {"ID": "11111111-2222-3333-4444-555555555555", "Operation": "OperationTypeApply", "Info": "", "Who": "somebody@gone", "Version": "1.12.6",
+                "Created": "2026-01-01T00:00:00Z", "Path": "lab-state/test/client/terraform.tfstate"}
+        aws.boto("dynamodb").put_item(TableName="lock-table", Item={
+            "LockID": {"S": "lab-state/test/client/terraform.tfstate"}, "Info": {"S": json.dumps(info, separators=(",", ":"))}})
+        operation = end(lab, lab.launch(1, wait=False)["id"], "failed")
+        assert "state is locked" in operation["error"] and "somebody@gone" in output_text(lab, operation["id"])
+        assert "locked by 11111111-2222-3333-4444-555555555555" in output_text(lab, repair(lab, "unlock")["id"])
+        lab.launch(1)
+        assert hostnames(lab) == ["lablink-vm-test-1", "lablink-vm-test-2"] == cloud.machines()
+        lab.destroy()
+        assert lab.vms() == [] and cloud.machines() == []

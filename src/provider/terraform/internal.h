@@ -66,7 +66,7 @@ int engine_run(struct provider *p, const struct engine_call *call, int *ret_stat
 char **engine_environment(const struct provider *p); /* owned by the caller */
 
 /* stream.c: the engine's own words on their way into the operation */
-struct stream {
+struct tf_stream {
         const struct provider_sink *sink;
         const json_t *tokens; /* their values never become output; may be NULL */
         const char *environment;
@@ -80,12 +80,12 @@ struct stream {
         char *lock_id;   /* which one; NULL: it did not say */
         json_t *started; /* name -> when its making began */
 };
-void stream_line(void *stream, const char *line, size_t len, bool is_stderr);
-void stream_end(struct stream *stream);
-void stream_deinit(struct stream *stream);
-#define _cleanup_stream_ _cleanup_(stream_deinit)
+void tf_stream_line(void *stream, const char *line, size_t len, bool is_stderr);
+void tf_stream_end(struct tf_stream *stream);
+void tf_stream_deinit(struct tf_stream *stream);
+#define _cleanup_stream_ _cleanup_(tf_stream_deinit)
 /* "lablink-vm-ENV-3" of {"resource_name", "resource_key"}, or NULL when it is no VM. Owned by the caller. */
-char *stream_vm_name(const char *environment, const char *resource, const json_t *key);
+char *tf_vm_name(const char *environment, const char *resource, const json_t *key);
 
 /* state.c: what the engine knows to exist */
 struct tf_vm {

@@ -43,8 +43,8 @@ static bool is_asked_for(const json_t *plan, const json_t *change, const char *r
 
 static void name_it(const char *environment, const json_t *change, size_t n, struct buf *out)
 {
-        _cleanup_free_ char *vm = stream_vm_name(environment, json_get_string(change, "name"),
-                                                 json_object_get(change, "index"));
+        _cleanup_free_ char *vm = tf_vm_name(environment, json_get_string(change, "name"),
+                                             json_object_get(change, "index"));
         if (n < NAMED_MAX)
                 buf_addf(out, "%s%s", out->len ? ", " : "",
                          vm ? vm : str_or(json_get_string(change, "address"), "something"));

@@ -37,7 +37,7 @@ static void add_instance(struct tf_state *state, const char *environment, const 
                          const json_t *instance)
 {
         const json_t *key = json_object_get(instance, "index_key");
-        char *name = stream_vm_name(environment, VM_RESOURCE, key);
+        char *name = tf_vm_name(environment, VM_RESOURCE, key);
         if (!name || json_object_get(instance, "deposed")) { /* one that a replacement has left to be removed */
                 free(name);
                 return;
@@ -106,7 +106,7 @@ static int read_file(struct provider *p, struct buf *text, struct error *error)
 static void keep(void *userdata, const char *line, size_t len, bool is_stderr)
 {
         if (is_stderr)
-                stream_line(userdata, line, len, true);
+                tf_stream_line(userdata, line, len, true);
 }
 
 /* An engine may be at work in the module's copy. Only who holds the runner's lock knows that none is: whoever else looks
@@ -121,7 +121,7 @@ static int prepare_to_pull(struct provider *p, struct error *error)
 
 static int pull(struct provider *p, struct buf *text, struct error *error)
 {
-        _cleanup_stream_ struct stream words = {.environment = p->environment};
+        _cleanup_stream_ struct tf_stream words = {.environment = p->environment};
         int status = 0;
         struct engine_call call = {
                 .argv = (const char *[]){"state", "pull", NULL}, .out = text, .line = keep, .userdata = &words};

@@ -21,7 +21,7 @@
 /* --- lines --------------------------------------------------------------------------------------------------------- */
 
 /* Tokens are letters, digits, '-' and '_' and of one length: a hostile module that prints one gets stars. */
-static void mask(const struct stream *s, char *text)
+static void mask(const struct tf_stream *s, char *text)
 {
         const char *name;
         json_t *token;
@@ -34,7 +34,7 @@ static void mask(const struct stream *s, char *text)
         }
 }
 
-static void say(struct stream *s, const char *text, size_t len)
+static void say(struct tf_stream *s, const char *text, size_t len)
 {
         _cleanup_buf_ struct buf clean = BUF_NULL;
         if (s->lines >= LINES_MAX) {
@@ -52,7 +52,7 @@ static void say(struct stream *s, const char *text, size_t len)
 }
 
 /* A text of several lines. */
-static void say_lines(struct stream *s, const char *indent, const char *text, size_t max)
+static void say_lines(struct tf_stream *s, const char *indent, const char *text, size_t max)
 {
         _cleanup_strv_ char **lines = str_split(text, '\n');
         for (size_t i = 0; lines[i]; i++) {
@@ -69,7 +69,7 @@ static void say_lines(struct stream *s, const char *indent, const char *text, si
 
 /* --- VMs ----------------------------------------------------------------------------------------------------------- */
 
-char *stream_vm_name(const char *environment, const char *resource, const json_t *key)
+char *tf_vm_name(const char *environment, const char *resource, const json_t *key)
 {
         if (!str_eq(resource, VM_RESOURCE))
                 return NULL;
@@ -78,11 +78,11 @@ char *stream_vm_name(const char *environment, const char *resource, const json_t
         return json_is_string(key) ? xstrdup(json_string_value(key)) : NULL;
 }
 
-static char *vm_of(const struct stream *s, const json_t *hook)
+static char *vm_of(const struct tf_stream *s, const json_t *hook)
 {
         const json_t *resource = json_object_get(hook, "resource");
-        return stream_vm_name(s->environment, json_get_string(resource, "resource_name"),
-                              json_object_get(resource, "resource_key"));
+        return tf_vm_name(s->environment, json_get_string(resource, "resource_name"),
+                          json_object_get(resource, "resource_key"));
 }
 
 static double when(const json_t *message)
@@ -92,20 +92,20 @@ static double when(const json_t *message)
         return text && clock_parse_iso(text, &at) == 0 ? at : clock_now();
 }
 
-static void show_progress(struct stream *s)
+static void show_progress(struct tf_stream *s)
 {
         if (s->sink && s->sink->progress)
                 s->sink->progress(s->sink->userdata, MIN(s->done, s->total), s->total);
 }
 
-static void on_start(struct stream *s, const json_t *message, const json_t *hook)
+static void on_start(struct tf_stream *s, const json_t *message, const json_t *hook)
 {
         _cleanup_free_ char *name = vm_of(s, hook);
         if (name && str_eq(json_get_string(hook, "action"), "create"))
                 json_object_set_new(s->started, name, json_real(when(message)));
 }
 
-static void on_complete(struct stream *s, const json_t *message, const json_t *hook)
+static void on_complete(struct tf_stream *s, const json_t *message, const json_t *hook)
 {
         _cleanup_free_ char *name = vm_of(s, hook);
         bool created = str_eq(json_get_string(hook, "action"), "create");
@@ -123,23 +123,42 @@ static void on_complete(struct stream *s, const json_t *message, const json_t *h
 /* --- diagnostics --------------------------------------------------------------------------------------------------- */
 
 /* "ID:        3e6b...", on a line of its own in the words about a lock. */
-static void find_lock(struct stream *s, const char *summary, const char *detail)
+static const char *find_id(const char *detail)
+{
+        for (const char *line = detail; line; line = strchr(line, '\n')) {
+                line += strspn(line, " \t\r\n");
+                if (str_starts(line, "ID:"))
+                        return line + strlen("ID:") + strspn(line + strlen("ID:"), " \t");
+        }
+        return NULL;
+}
+
+static void find_lock(struct tf_stream *s, const char *summary, const char *detail)
 {
         if (!strstr(summary, "state lock"))
                 return;
         s->locked = true;
-        if (!detail)
+        const char *id = detail ? find_id(detail) : NULL;
+        if (!id)
                 return;
-        const char *at = strstr(detail, "ID:");
-        if (!at)
-                return;
-        at += strlen("ID:");
-        at += strspn(at, " \t");
         free(s->lock_id);
-        s->lock_id = xstrndup(at, strcspn(at, " \t\r\n"));
+        s->lock_id = xstrndup(id, strcspn(id, " \t\r\n"));
 }
 
-static void note_trouble(struct stream *s, const char *text, size_t len)
+/* Without -json the engine draws a frame around its words. */
+static size_t frame_length(const char *text, size_t len)
+{
+        static const char *const bars[] = {"\xe2\x95\xb7", "\xe2\x94\x82", "\xe2\x95\xb5"};
+        size_t n = 0;
+        for (size_t i = 0; i < ARRAY_SIZE(bars); i++)
+                if (len >= 3 && memcmp(text, bars[i], 3) == 0)
+                        n = 3;
+        while (n && n < len && text[n] == ' ')
+                n++;
+        return n;
+}
+
+static void note_trouble(struct tf_stream *s, const char *text, size_t len)
 {
         _cleanup_buf_ struct buf clean = BUF_NULL;
         ansi_strip(text, utf8_cut(text, len, 400), &clean);
@@ -156,7 +175,7 @@ static char *one_sentence(const char *summary, const char *detail)
         return n ? xasprintf("%s: %.*s", summary, (int)MIN(n, (size_t)300), detail) : xstrdup(summary);
 }
 
-static void on_diagnostic(struct stream *s, const json_t *message)
+static void on_diagnostic(struct tf_stream *s, const json_t *message)
 {
         const json_t *d = json_object_get(message, "diagnostic");
         const json_t *range = json_object_get(d, "range");
@@ -184,7 +203,7 @@ static void on_diagnostic(struct stream *s, const json_t *message)
 
 /* --- messages ------------------------------------------------------------------------------------------------------ */
 
-static bool is_shown(const struct stream *s, const char *type)
+static bool is_shown(const struct tf_stream *s, const char *type)
 {
         static const char *const quiet[] = {"version", "outputs", "refresh_complete", "provision_start",
                                             "provision_complete"};
@@ -196,7 +215,7 @@ static bool is_shown(const struct stream *s, const char *type)
         return true;
 }
 
-static void on_message(struct stream *s, const json_t *message, const char *type)
+static void on_message(struct tf_stream *s, const json_t *message, const char *type)
 {
         const json_t *hook = json_object_get(message, "hook");
         const char *text = json_get_string(message, "@message");
@@ -220,9 +239,9 @@ static json_t *read_message(const char *line, size_t len)
         return json_loadb(line, len, JSON_REJECT_DUPLICATES, &unused);
 }
 
-void stream_line(void *stream, const char *line, size_t len, bool is_stderr)
+void tf_stream_line(void *stream, const char *line, size_t len, bool is_stderr)
 {
-        struct stream *s = stream;
+        struct tf_stream *s = stream;
         _cleanup_json_ json_t *message = is_stderr ? NULL : read_message(line, len);
         const char *type = json_get_string(message, "type");
         if (!s->started)
@@ -231,11 +250,12 @@ void stream_line(void *stream, const char *line, size_t len, bool is_stderr)
                 on_message(s, message, type);
         else if (len)
                 say(s, line, len);
-        if (is_stderr && len)
-                note_trouble(s, line, len);
+        size_t frame = frame_length(line, len);
+        if (is_stderr && len > frame)
+                note_trouble(s, line + frame, len - frame);
 }
 
-void stream_end(struct stream *s)
+void tf_stream_end(struct tf_stream *s)
 {
         if (!s->dropped)
                 return;
@@ -244,7 +264,7 @@ void stream_end(struct stream *s)
                 s->sink->line(s->sink->userdata, text);
 }
 
-void stream_deinit(struct stream *s)
+void tf_stream_deinit(struct tf_stream *s)
 {
         buf_deinit(&s->trouble);
         free(s->lock_id);

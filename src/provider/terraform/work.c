@@ -26,7 +26,7 @@ static char *explain(const char *trouble)
 }
 
 /* "tofu apply: exit 1: Invalid count argument: ..." */
-static int step_failed(struct provider *p, const char *step, int status, const struct stream *stream,
+static int step_failed(struct provider *p, const char *step, int status, const struct tf_stream *stream,
                        struct error *error)
 {
         const char *slash = strrchr(p->engine, '/');
@@ -41,13 +41,13 @@ static int step_failed(struct provider *p, const char *step, int status, const s
                                : "");
 }
 
-static int step(struct provider *p, const char *const *argv, struct stream *stream, bool may_cancel, int *ret_status,
+static int step(struct provider *p, const char *const *argv, struct tf_stream *stream, bool may_cancel, int *ret_status,
                 struct error *error)
 {
         struct engine_call call = {
-                .argv = argv, .line = stream_line, .userdata = stream, .sink = may_cancel ? stream->sink : NULL};
+                .argv = argv, .line = tf_stream_line, .userdata = stream, .sink = may_cancel ? stream->sink : NULL};
         int r = engine_run(p, &call, ret_status, error);
-        stream_end(stream);
+        tf_stream_end(stream);
         if (r == 0 && *ret_status != 0)
                 r = step_failed(p, argv[0], *ret_status, stream, error);
         return r;
@@ -74,7 +74,7 @@ static int backend_arguments(const struct provider *p, struct buf *out, struct e
 
 static int run_init(struct provider *p, const struct provider_sink *sink, struct error *error)
 {
-        _cleanup_stream_ struct stream stream = {.sink = sink, .environment = p->environment};
+        _cleanup_stream_ struct tf_stream stream = {.sink = sink, .environment = p->environment};
         _cleanup_buf_ struct buf more = BUF_NULL;
         int status = 0;
         int r = backend_arguments(p, &more, error);
@@ -137,7 +137,7 @@ int tf_init(struct provider *p, const struct provider_sink *sink, struct error *
 static int plan(struct provider *p, const struct tf_change *change, const json_t *tokens,
                 const struct provider_sink *sink, struct error *error)
 {
-        _cleanup_stream_ struct stream stream = {
+        _cleanup_stream_ struct tf_stream stream = {
                 .sink = sink, .environment = p->environment, .tokens = tokens, .planning = true};
         _cleanup_free_ char *count = xasprintf("-var=instance_count=%lld", (long long)change->count);
         _cleanup_free_ char *replace = change->replace ? xasprintf("-replace=%s", change->replace) : NULL;
@@ -155,12 +155,12 @@ static int plan(struct provider *p, const struct tf_change *change, const json_t
 static void keep_trouble(void *stream, const char *line, size_t len, bool is_stderr)
 {
         if (is_stderr)
-                stream_line(stream, line, len, true);
+                tf_stream_line(stream, line, len, true);
 }
 
 static int look_at_plan(struct provider *p, const struct tf_change *change, struct error *error)
 {
-        _cleanup_stream_ struct stream stream = {.environment = p->environment};
+        _cleanup_stream_ struct tf_stream stream = {.environment = p->environment};
         _cleanup_buf_ struct buf text = BUF_NULL;
         json_error_t why;
         int status = 0;
@@ -197,11 +197,11 @@ static bool ended_orderly(struct provider *p, int status, bool cancelled)
 static int apply(struct provider *p, const struct tf_change *change, const json_t *tokens,
                  const struct provider_sink *sink, struct error *error)
 {
-        _cleanup_stream_ struct stream stream = {.sink = sink,
-                                                 .environment = p->environment,
-                                                 .tokens = tokens,
-                                                 .destroying = change->destroy,
-                                                 .total = change->total};
+        _cleanup_stream_ struct tf_stream stream = {.sink = sink,
+                                                    .environment = p->environment,
+                                                    .tokens = tokens,
+                                                    .destroying = change->destroy,
+                                                    .total = change->total};
         _cleanup_free_ char *parallel = xasprintf("-parallelism=%lld", (long long)p->config->terraform.parallelism);
         const char *argv[] = {"apply", "-json", "-input=false", parallel, LOCK_TIMEOUT, PLAN_NAME, NULL};
         int status = 0;
@@ -242,7 +242,7 @@ static int discard_one(struct provider *p, const struct tf_vm *vm, int64_t count
                        struct error *error)
 {
         _cleanup_json_ json_t *tokens = tokens_load(p);
-        _cleanup_stream_ struct stream stream = {.sink = sink, .environment = p->environment, .tokens = tokens};
+        _cleanup_stream_ struct tf_stream stream = {.sink = sink, .environment = p->environment, .tokens = tokens};
         _cleanup_free_ char *counted = xasprintf("-var=instance_count=%lld", (long long)count);
         _cleanup_free_ char *target = xasprintf("-target=%s", vm->target);
         const char *argv[] = {
@@ -267,9 +267,9 @@ int tf_discard_half(struct provider *p, const struct tf_state *state, const stru
 
 static int push_lost_state(struct provider *p, const struct provider_sink *sink, struct error *error)
 {
-        _cleanup_stream_ struct stream stream = {.sink = sink, .environment = p->environment};
+        _cleanup_stream_ struct tf_stream stream = {.sink = sink, .environment = p->environment};
         _cleanup_free_ char *path = path_join(p->work, "errored.tfstate");
-        const char *argv[] = {"state", "push", "errored.tfstate", NULL};
+        const char *argv[] = {"state", "push", "-no-color", "errored.tfstate", NULL};
         int status = 0;
         if (!state_was_lost(p))
                 return 0;
@@ -283,7 +283,7 @@ static int push_lost_state(struct provider *p, const struct provider_sink *sink,
 int tf_refresh(struct provider *p, int64_t count, const struct provider_sink *sink, struct error *error)
 {
         _cleanup_json_ json_t *tokens = tokens_load(p);
-        _cleanup_stream_ struct stream stream = {.sink = sink, .environment = p->environment, .tokens = tokens};
+        _cleanup_stream_ struct tf_stream stream = {.sink = sink, .environment = p->environment, .tokens = tokens};
         _cleanup_free_ char *counted = xasprintf("-var=instance_count=%lld", (long long)count);
         const char *argv[] = {"apply",      "-refresh-only", "-auto-approve",
                               "-json",      "-input=false",  "-var-file=" TFVARS_NAME,
@@ -297,7 +297,7 @@ int tf_refresh(struct provider *p, int64_t count, const struct provider_sink *si
 
 int tf_lock_id(struct provider *p, char **ret_id, struct error *error)
 {
-        _cleanup_stream_ struct stream stream = {.environment = p->environment};
+        _cleanup_stream_ struct tf_stream stream = {.environment = p->environment};
         const char *argv[] = {"plan",
                               "-json",
                               "-input=false",
@@ -318,8 +318,8 @@ int tf_lock_id(struct provider *p, char **ret_id, struct error *error)
 
 int tf_unlock(struct provider *p, const char *id, const struct provider_sink *sink, struct error *error)
 {
-        _cleanup_stream_ struct stream stream = {.sink = sink, .environment = p->environment};
-        const char *argv[] = {"force-unlock", "-force", id, NULL};
+        _cleanup_stream_ struct tf_stream stream = {.sink = sink, .environment = p->environment};
+        const char *argv[] = {"force-unlock", "-force", "-no-color", id, NULL};
         int status = 0;
         return step(p, argv, &stream, false, &status, error);
 }

@@ -35,6 +35,7 @@ static void strips(void **state _unused_)
                 {"\033[31\033[32mgreen", "green"},
                 {"\033]0;a\030b", "b"},
                 {"bad \xff\xfe utf8", "bad \xef\xbf\xbd\xef\xbf\xbd utf8"},
+                {"\033\xc3\xa9\033$\xc3\xa9", "\xc3\xa9\xc3\xa9"},
                 {"\xc2\xa0nbsp", "\xc2\xa0nbsp"},
         };
         for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {

@@ -162,9 +162,9 @@ static void on_created(void *userdata, const char *hostname, double started, dou
 #define HOOK(name, key, action) \
         ",\"hook\":{\"resource\":{\"resource_name\":\"" name "\",\"resource_key\":" key "},\"action\":\"" action "\"}"
 
-static void hears(struct stream *s, const char *line)
+static void hears(struct tf_stream *s, const char *line)
 {
-        stream_line(s, line, strlen(line), false);
+        tf_stream_line(s, line, strlen(line), false);
 }
 
 static void follows_an_apply(void **state _unused_)
@@ -173,7 +173,7 @@ static void follows_an_apply(void **state _unused_)
         struct provider_sink sink = {
                 .line = on_line, .progress = on_progress, .created = on_created, .userdata = &heard};
         _cleanup_json_ json_t *tokens = json_pack("{s:s}", "lablink-vm-dev-4", "SECRETsecretSECRET");
-        _cleanup_stream_ struct stream s = {.sink = &sink, .environment = "dev", .total = 2, .tokens = tokens};
+        _cleanup_stream_ struct tf_stream s = {.sink = &sink, .environment = "dev", .total = 2, .tokens = tokens};
         hears(&s, MESSAGE("version", "00", ""));
         hears(&s, MESSAGE("apply_start", "01", HOOK("lablink_vm", "3", "create")));
         hears(&s, MESSAGE("apply_complete", "02", HOOK("other", "3", "create")));
@@ -182,7 +182,7 @@ static void follows_an_apply(void **state _unused_)
         hears(&s, "{\"type\":5}");
         hears(&s, "{ half");
         hears(&s, "");
-        stream_end(&s);
+        tf_stream_end(&s);
         assert_int_equal(heard.created, 1);
         assert_true(heard.seconds > 9.9 && heard.seconds < 10.1);
         assert_int_equal(heard.done, 1);
@@ -197,14 +197,15 @@ static void tells_trouble(void **state _unused_)
 {
         struct heard heard = {0};
         struct provider_sink sink = {.line = on_line, .userdata = &heard};
-        _cleanup_stream_ struct stream s = {.sink = &sink, .environment = "dev"};
+        _cleanup_stream_ struct tf_stream s = {.sink = &sink, .environment = "dev"};
         hears(&s,
               "{\"@message\":\"Error: x\",\"type\":\"diagnostic\",\"diagnostic\":{\"severity\":\"error\",\"summary\":"
-              "\"Error acquiring the state lock\",\"detail\":\"locked\\n\\nLock Info:\\n  ID:        3e6b-77\\n  Path: p\","
+              "\"Error acquiring the state lock\",\"detail\":\"locked RequestID: 7\\n\\nLock Info:\\n  ID:        3e6b-77\\n  Path: p\","
               "\"address\":\"a.b[0]\",\"range\":{\"filename\":\"main.tf\",\"start\":{\"line\":7}}}}");
-        stream_line(&s, "panic \033[5m!", 11, true);
+        tf_stream_line(&s, "\xe2\x95\xb7", 3, true);
+        tf_stream_line(&s, "panic \033[5m!", 11, true);
         assert_string_equal(s.lock_id, "3e6b-77");
-        assert_string_equal(buf_str(&s.trouble), "Error acquiring the state lock: locked; panic !");
+        assert_string_equal(buf_str(&s.trouble), "Error acquiring the state lock: locked RequestID: 7; panic !");
         assert_non_null(strstr(buf_str(&heard.lines), "    (a.b[0], main.tf line 7)\n"));
         buf_deinit(&heard.lines);
 }
@@ -213,7 +214,7 @@ static void limits_output(void **state _unused_)
 {
         struct heard heard = {0};
         struct provider_sink sink = {.line = on_line, .userdata = &heard};
-        _cleanup_stream_ struct stream s = {.sink = &sink, .environment = "dev"};
+        _cleanup_stream_ struct tf_stream s = {.sink = &sink, .environment = "dev"};
         _cleanup_free_ char *wide = xmalloc(100001);
         memset(wide, 'x', 100000);
         wide[100000] = '\0';
@@ -221,7 +222,7 @@ static void limits_output(void **state _unused_)
         assert_true(heard.lines.len < 5000);
         for (int i = 0; i < 30000; i++)
                 hears(&s, "line");
-        stream_end(&s);
+        tf_stream_end(&s);
         assert_true(heard.lines.len < 20000 * 5 + 6000);
         assert_non_null(strstr(buf_str(&heard.lines), "(10001 more lines of output were left out)"));
         buf_deinit(&heard.lines);
