@@ -14,6 +14,7 @@ struct ssh {
         char *work;           /* directory of what is on its way */
         bool container;
         char *root, *prefix; /* where it is searched, in the VM; what is put before a found path */
+        int code;            /* with which the last script ended */
 };
 
 int ssh_open(struct ssh *ssh, struct worker *worker, struct error *error);

@@ -106,13 +106,14 @@ static bool disk_has_room(const struct store *store, int64_t bytes)
 static const char *refusal(struct worker *worker, const struct found *found)
 {
         const struct harvest_limits *limits = &worker->harvest->limits;
+        int64_t coming = worker->coming;
         if (worker->files >= limits->vm_files)
                 return "over the limit of files of one VM (harvest.files_max)";
-        if (found->size > limits->vm_bytes - worker->taken)
+        if (found->size > limits->vm_bytes - worker->taken - coming)
                 return "over the limit of one VM (harvest.vm_limit)";
-        if (found->size > limits->all_bytes - atomic_load(&worker->shared->bytes))
+        if (found->size > limits->all_bytes - atomic_load(&worker->shared->bytes) - coming)
                 return "over the limit of all VMs together (harvest.limit)";
-        if (worker->harvest->store && !disk_has_room(worker->harvest->store, found->size))
+        if (worker->harvest->store && !disk_has_room(worker->harvest->store, found->size + coming))
                 return "the allocator's disk is full";
         return NULL;
 }

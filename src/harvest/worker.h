@@ -23,6 +23,7 @@ struct worker {
         struct shared *shared;
         int out;
         int64_t taken, files; /* of this VM: bytes and files, kept ones too */
+        int64_t coming;       /* bytes that were found good and will be fetched together, not yet taken */
 };
 
 /* In the child. Exit status. */

@@ -1,0 +1,51 @@
+"""Collecting by ssh: how much is taken of a VM, what only its owner may read, and a home that is not searched whole."""
+
+import os
+
+import pytest
+
+from sshd import SshLab
+from test_collect import check_hashes, opened, rows
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="sshd needs root")
+
+SHUT = """case "$SSH_ORIGINAL_COMMAND" in *"docker exec"*)
+        /bin/sh -c "$SSH_ORIGINAL_COMMAND"
+        echo "find: '/home/client/Desktop/shut': Permission denied" >&2
+        exit 1 ;;
+esac
+"""
+SUDO = """#!/bin/sh
+[ "$1" = -n ] && shift
+printf '%s\\n' "$*" >>@VM@/sudo.log
+exec "$@"
+"""
+
+
+def test_what_one_machine_gives():
+    lab = SshLab(2, vm_limit="10M")
+    with lab:
+        large, shut = lab.machines
+        for number in range(4):
+            (large.home / "Desktop" / ("%d.slp" % number)).write_bytes(os.urandom(4_000_000))
+        (shut.home / "Desktop/seen.slp").write_bytes(b"seen")
+        shut.override(SHUT)
+        sudo = large.directory / "bin/sudo"
+        sudo.write_text(SUDO.replace("@VM@", str(large.directory)))
+        for vm in lab.machines:
+            vm.start(lab.public_key)
+        lab.launch_all()
+        collection, operation = lab.collect()
+        assert operation["result"]["failed"] == [], "a folder that is shut fails nothing else"
+        archive = opened(lab.archive(collection))
+        check_hashes(archive)
+        paths = [(row["vm"], row["path"]) for row in rows(archive)]
+        assert paths.count((shut.hostname, "Desktop/seen.slp")) == 1
+        assert len([vm for vm, _ in paths if vm == large.hostname]) == 2, "not a byte above the limit"
+        left = [row["reason"] for row in rows(archive, "left out")]
+        assert len(left) == 2 and all("vm_limit" in reason for reason in left), left
+        assert operation["result"]["left_out"] == 3, "the folder counts: it is not saved"
+        output = lab.get("/api/operations/%d/output" % operation["id"], admin=True).text
+        assert "not everything could be searched" in output and "Permission denied" in output
+        given = [line for line in (large.directory / "sudo.log").read_text().split("\n") if line.startswith("chown")]
+        assert len(given) == 2 and all(line.startswith("chown -h 0 extracted_files/") for line in given), given
