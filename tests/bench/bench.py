@@ -23,6 +23,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "load")]
 
+import first_frame  # noqa: E402
 from lab import BUILD, CRD, Lab, wait_until  # noqa: E402
 from swarm import Swarm, memory_kb, percentile, post  # noqa: E402
 
@@ -200,7 +201,7 @@ def measure(args):
         rows.append(log_lines(lab, base, args))
         rows += [rush(lab), idle, waiters(lab), {"what": "web process, afterwards (RSS)", "value": resident_mb(web), "unit": "MB", "below": None}]
         rows.append(first_answer(lab))
-    return rows
+    return rows + first_frame.rows()
 
 
 def reached(row):

@@ -51,7 +51,9 @@ void rig_open(struct rig *rig)
         _cleanup_free_ char *base = xasprintf("local.uid_base=%lld",
                                               300000000LL + (long long)(getpid() % 3000) * 16 * LOCAL_IDS);
         _cleanup_free_ char *file = path_join(name, "config.yaml");
-        assert_int_equal(file_write(file, "local:\n  processes: 64\n  memory: 512M\ndesktop:\n  mode: crd\n", 59, 0600, NULL), 0);
+        assert_int_equal(
+                file_write(file, "local:\n  processes: 64\n  memory: 512M\ndesktop:\n  mode: crd\n", 59, 0600, NULL),
+                0);
         const char *sets[] = {base, NULL}, *environment[] = {NULL};
         struct config_input input = {.file = file, .sets = sets, .state_dir = state, .environment = environment};
         if (config_load(&input, &rig->config, &problems) < 0)
