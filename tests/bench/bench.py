@@ -24,6 +24,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "load")]
 
 import first_frame  # noqa: E402
+from collect import collecting  # noqa: E402
 from lab import BUILD, CRD, Lab, wait_until  # noqa: E402
 from swarm import Swarm, memory_kb, percentile, post  # noqa: E402
 
@@ -208,6 +209,8 @@ def reached(row):
     """The goal and whether it is reached, as words; "" without one."""
     if row.get("below"):
         return "goal < %d %s: %s" % (row["below"], row["unit"], "reached" if row["value"] < row["below"] else "NOT reached")
+    if row.get("least"):
+        return "goal >= %d %s: %s" % (row["least"], row["unit"], "reached" if row["value"] >= row["least"] else "NOT reached")
     if not row.get("goal"):
         return ""
     share = row["of_pgbench"] if row.get("pgbench") else row["of_epoll"]
@@ -235,12 +238,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=int, default=3, help="for each line (at most 30)")
     parser.add_argument("--connections", type=int, default=64)
+    parser.add_argument("--collect-mb", type=int, default=256, help="of participants' files that are collected; 0: none")
     parser.add_argument("--json", help="writes the rows there, too")
     args = parser.parse_args()
     args.seconds = max(1, min(args.seconds, 30))
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
     rows = measure(args)
+    if args.collect_mb:
+        rows += collecting(args.collect_mb)
     show(rows)
     if args.json:
         pathlib.Path(args.json).write_text(json.dumps(rows, indent=1) + "\n")
