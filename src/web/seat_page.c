@@ -46,6 +46,19 @@ static int await_seat(struct task *t, task_step next, const char *name)
 }
 #define seat_await(t, next) await_seat((t), (next), #next)
 
+/* Another allocator that has the machine may be connected to, besides this one. Its URL is configuration, not a VM's word. */
+static void allow_link(struct task *t, const char *url)
+{
+        const char *authority = strstr(url, "://");
+        if (!authority || strpbrk(url, " \t\r\n;,'\""))
+                return;
+        _cleanup_free_ char *policy = xasprintf(
+                "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
+                "connect-src 'self' %s%s; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+                str_starts(url, "https:") ? "wss" : "ws", authority);
+        reply_header(t, "Content-Security-Policy", policy);
+}
+
 /* --- the participant's page ---------------------------------------------------------------------------------------- */
 
 static int desktop_shown(struct task *t)
@@ -57,6 +70,8 @@ static int desktop_shown(struct task *t)
         const struct config *config = web_of(t)->config;
         json_t *model = page_model("seat", s->seat.hostname, "/desktop/ws");
         bool kept = s->seat.has_code && seat_code_kept(t, code);
+        allow_link(t, s->seat.link_url);
+        json_object_set_new(model, "link", json_string(s->seat.link_url));
         json_object_set_new(model, "email", json_string(s->seat.email));
         json_object_set_new(model, "return_code", kept ? json_string(code) : json_null());
         json_object_set_new(model, "welcome", json_boolean(kept && request_query(t, "welcome")));

@@ -208,6 +208,20 @@ def test_first_frame_and_help(lab, email):
         assert foreign.status_code == 403 and state()["assist"] is False
 
 
+def test_a_machine_at_another_allocator(lab, email):
+    lab.add_vm("vm-1")
+    with lab.session() as browser:
+        claim(lab, email, browser)
+        assert "connect-src 'self';" in page(lab, browser).headers["Content-Security-Policy"]
+        put = "insert into agent_links (vm_id, link, url) select id, 'x', %s from vms on conflict (vm_id) do update set url = excluded.url"
+        lab.sql(put, "https://b.example:8443")
+        assert "connect-src 'self' wss://b.example:8443;" in page(lab, browser).headers["Content-Security-Policy"]
+        ticket = browser.post(lab.url + "/api/desktop/ticket", headers=JSON).json()
+        assert ticket["url"] == "wss://b.example:8443/desktop/ws" and ticket["protocols"][1].startswith("lablink.ticket.")
+        lab.sql(put, "https://b.example; script-src *")
+        assert "script-src *" not in page(lab, browser).headers["Content-Security-Policy"]
+
+
 def test_either_way(new_lab, email):
     lab = new_lab(config={"desktop": {"mode": "both"}})
     lab.add_vm("vm-1"), lab.add_vm("vm-2")

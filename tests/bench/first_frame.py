@@ -38,9 +38,11 @@ async def carry(reader, writer, seconds):
     sender = asyncio.ensure_future(send())
     data = True
     while data:
-        with contextlib.suppress(OSError):
+        try:
             data = await reader.read(65536)
-            queue.put_nowait((loop.time() + seconds, data))
+        except OSError:
+            data = b""
+        queue.put_nowait((loop.time() + seconds, data))
     with contextlib.suppress(OSError):
         await sender
 

@@ -1,6 +1,7 @@
 """The pages in a real browser: they work with and without scripts, on a phone, by keyboard, and say nothing in the console."""
 
 import pytest
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
@@ -12,7 +13,8 @@ HOSTILE = "<img src=x onerror=alert(1)>\"'@example.org"
 
 
 def until(browser, condition, timeout=30):
-    return WebDriverWait(browser, timeout, 0.05).until(lambda _: condition())
+    # A page that is being replaced while it is read is read again.
+    return WebDriverWait(browser, timeout, 0.05, (StaleElementReferenceException,)).until(lambda _: condition())
 
 
 def text(browser):

@@ -213,6 +213,9 @@ async function elsewhere() {
         try {
                 const response = await fetch(at("/api/desktop/ticket"), {method: "POST", headers: {Accept: "application/json"}});
                 const {url, protocols} = await response.json();
+                const {link} = document.body.dataset;
+                if (url.startsWith("ws") && (!link || new URL(url).host !== new URL(link).host))
+                        return setTimeout(() => location.reload(), RETRY_MOST); /* this page may not speak to it: the next one may */
                 return connect(url.startsWith("/") ? socketUrl(url) : url, protocols);
         } catch {
                 wait(1006, RETRY_MOST);

@@ -148,11 +148,26 @@ static void choices(void **state)
         assert_null(config_access_code(cloud));
 }
 
+static void desktops(void **state)
+{
+        _cleanup_config_ struct config *cloud = lab_file_good(*state, "provider: {kind: terraform}\n");
+        assert_string_equal(config_desktop_mode(cloud), "crd");
+        assert_false(config_desktop_browser(cloud));
+        _cleanup_config_ struct config *here = lab_file_good(*state, "{}\n"); /* as this machine can */
+        bool able = access("/usr/bin/Xvnc", F_OK) == 0 && access("/usr/bin/openbox", F_OK) == 0;
+        assert_string_equal(config_desktop_mode(here), able ? "browser" : "crd");
+        _cleanup_config_ struct config *both = lab_file_good(*state, "desktop: {mode: both}\n");
+        assert_true(config_desktop_browser(both) && config_desktop_crd(both));
+        _cleanup_config_ struct config *tab = lab_file_good(*state, "desktop: {mode: browser}\n");
+        assert_true(config_desktop_browser(tab) && !config_desktop_crd(tab));
+}
+
 int main(void)
 {
 #define T(test) cmocka_unit_test_setup_teardown(test, lab_file_setup, lab_file_teardown)
         const struct CMUnitTest tests[] = {
-                T(urls), T(environments), T(databases), T(conninfo), T(loopback), T(listen_address), T(choices),
+                T(urls),     T(environments),   T(databases), T(conninfo),
+                T(loopback), T(listen_address), T(choices),   T(desktops),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
