@@ -77,6 +77,13 @@ static const struct page pages[] = {
         {{"operation"}, "{" OPERATION("state_failed", "false") ", " LINES "}", "failed: tofu apply"},
         {{"operation"}, "{" OPERATION("state_interrupted", "false") ", 'lines': [], 'last': 0}", "was interrupted"},
         {{"stream-head", "stream-foot"}, "{" OPERATION("state_done", "true") "}", "is done"},
+        {{"collections"}, "{'operation': null, 'extension': 'slp', 'collections': [{'id': 3, 'what': 'all .slp files', 'open': false," \
+         "'page': '/admin/collections/3', 'archive': '/api/collections/3/archive', 'vms': 2, 'failed': 1, 'files': 4," \
+         "'size_text': '1 MB', 'list': true, 'collected_at': '2026-01-02T03:04:05.678Z'}]}", "closed by a destroy"},
+        {{"collection"}, "{'operation': null, 'collection': {'id': 3, 'what': 'all .slp files', 'files': 4, 'size_text': '1 MB'," \
+         "'list': true, 'url': '/api/collections/3', 'archive': '/api/collections/3/archive', 'collected_at': null}, 'vms': [" \
+         "{'folder': 'vm-1', 'email': 'ada@example.org', 'state': 'failed', 'step': null, 'reason': 'it did not answer'," \
+         "'files': 4, 'size_text': '1 MB', 'fresh_files': 0, 'fresh_text': '0 B', 'collected_at': null}]}", "it did not answer"},
         {{"instance-logs"}, "{'hostname': 'vm-1', 'status': 'running', 'logs': 'one\\ntwo\\n', 'last': 2}", "one\ntwo\n</pre>"},
         {{"instance-logs"}, "{'hostname': 'vm-1', 'status': 'initializing', 'logs': '', 'last': 0}", "no log line yet"},
 };
