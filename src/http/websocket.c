@@ -30,6 +30,8 @@ struct ws {
         int64_t moved_ms;     /* the queue last got shorter, or began */
         int64_t close_at_ms;  /* 0: not closing */
         int64_t next_ping_ms; /* 0: none */
+        int64_t wake_at_ms;   /* for which the timer is set; -1: it has rung */
+        int events;           /* that are polled for */
         unsigned pings_missed;
         uint8_t handles; /* of libuv that are open */
         bool paused, inside, dead;
@@ -298,6 +300,32 @@ static int64_t next_deadline(const struct ws *ws)
         return ws->again && wants_bytes(ws) ? 0 : at;
 }
 
+/* Each start of a poll costs two system calls, even when it changes nothing. */
+static void poll_for(struct ws *ws, int events)
+{
+        if (events == ws->events)
+                return;
+        ws->events = events;
+        if (events)
+                uv_poll_start(&ws->poll, events, on_poll);
+        else
+                uv_poll_stop(&ws->poll);
+}
+
+static void wake_at(struct ws *ws, int64_t at)
+{
+        if (at == ws->wake_at_ms)
+                return;
+        ws->wake_at_ms = at;
+        if (at == INT64_MAX) {
+                uv_timer_stop(&ws->timer);
+                return;
+        }
+        int64_t now = clock_ms();
+        uv_update_time(&ws->options.loop->uv);
+        uv_timer_start(&ws->timer, on_timer, at > now ? (uint64_t)(at - now) : 0, 0);
+}
+
 static void settle(struct ws *ws)
 {
         if (ws->dead || ws->inside)
@@ -311,18 +339,8 @@ static void settle(struct ws *ws)
                 ws->shut = true;
                 shutdown(ws->options.fd, SHUT_WR);
         }
-        int events = (wants_bytes(ws) ? UV_READABLE : 0) | (ws_idle(ws) ? 0 : UV_WRITABLE);
-        if (events)
-                uv_poll_start(&ws->poll, events, on_poll);
-        else
-                uv_poll_stop(&ws->poll);
-        int64_t at = next_deadline(ws), now = clock_ms();
-        if (at == INT64_MAX) {
-                uv_timer_stop(&ws->timer);
-                return;
-        }
-        uv_update_time(&ws->options.loop->uv);
-        uv_timer_start(&ws->timer, on_timer, at > now ? (uint64_t)(at - now) : 0, 0);
+        poll_for(ws, (wants_bytes(ws) ? UV_READABLE : 0) | (ws_idle(ws) ? 0 : UV_WRITABLE));
+        wake_at(ws, next_deadline(ws));
 }
 
 static void work(struct ws *ws, bool readable)
@@ -372,13 +390,14 @@ static void on_timer(uv_timer_t *timer)
 {
         struct ws *ws = timer->data;
         int64_t now = clock_ms();
+        ws->wake_at_ms = -1;
         bool stalled = !ws_idle(ws) && now >= ws->moved_ms + ws->options.stall_ms;
         if (stalled || (ws->close_at_ms && now >= ws->close_at_ms)) {
                 lose(ws);
                 return;
         }
         ws->inside = true;
-        if (ws->early.len)
+        if (ws->early.len && wants_bytes(ws))
                 take_early(ws);
         if (!ws->dead && !ws->close_at_ms && ws->next_ping_ms && now >= ws->next_ping_ms)
                 ping(ws);
