@@ -373,7 +373,7 @@ def test_an_allocator_without_generations_is_not_carried_out_twice(agent, alloca
     "start-host --code=" + "a" * 513,
     "start-host --code=%2F%2Fcopied-from-address",
     "start-host",
-    "",
+    " ",
 ])
 def test_a_hostile_code_is_refused_and_the_next_one_taken(agent, allocator, command):
     allocator.assign(1)
@@ -385,6 +385,30 @@ def test_a_hostile_code_is_refused_and_the_next_one_taken(agent, allocator, comm
     allocator.assign(2)
     soon(lambda: agent.carried_out() == 2, agent)
     assert len(agent.hosts()) == 1
+
+
+def test_without_a_code_the_desktop_is_used_in_the_browser(agent, allocator):
+    allocator.assign(1)
+    allocator.assignment["command"] = ""
+    agent.start()
+    soon(lambda: agent.carried_out() == 1, agent)
+    assert not agent.hosts() and agent.assigned()
+    allocator.assign(2)  # and a code may come later
+    soon(lambda: agent.hosts(), agent)
+
+
+@pytest.mark.parametrize("said, outcome", [
+    ("Couldn't start host: OAuth error.", "oauth"), ("Couldn't start host: Permission denied.", "permission"),
+    ("Couldn't start host: Registration error.", "registration"), ("Couldn't start host.", "failed"), (None, "done"),
+])
+def test_what_start_host_said_is_told(agent, allocator, said, outcome):
+    if said:
+        agent.script("start-host", "#!/bin/sh\necho \"%s\" >&2\nexit 1\n" % said)
+    allocator.assign(3)
+    agent.start()
+    soon(lambda: allocator.bodies("/api/vm-metrics/vm-1"), agent)
+    soon(lambda: agent.carried_out() == 3, agent)
+    assert allocator.bodies("/api/vm-metrics/vm-1") == [{"crd_generation": 3, "crd_outcome": outcome}]
 
 
 @pytest.mark.parametrize("pin", ["12345", "12345678901", "12a456", "123456\n123456", "--pin=1234"])

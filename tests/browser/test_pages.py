@@ -6,7 +6,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
-from lab import CRD
+from lab import CODE, CRD
 
 PAGES = ("/", "/admin", "/admin/create", "/admin/instances", "/admin/instances/delete", "/admin/operations", "/admin/logs/vm-1")
 HOSTILE = "<img src=x onerror=alert(1)>\"'@example.org"
@@ -54,6 +54,19 @@ def test_a_participant_gets_a_seat(lab, browser):
     claim(browser, lab, "second@example.org")
     until(browser, lambda: "No machine is free" in text(browser))
     assert browser.find_element(By.NAME, "email").get_attribute("value") == "second@example.org"
+
+
+def test_a_used_code_is_told_and_replaced(lab, browser):
+    lab.add_vm("vm-1")
+    claim(browser, lab, "code@example.org")
+    until(browser, lambda: "vm-1" in text(browser))
+    assert "already used" not in text(browser)
+    lab.post("/api/vm-metrics/vm-1", json={"crd_generation": 1, "crd_outcome": "oauth"})
+    until(browser, lambda: "That code was already used" in text(browser))
+    browser.find_element(By.NAME, "crd_command").send_keys(CRD.replace(CODE, "4/0BAnother-code_of_the_same"))
+    browser.find_element(By.CSS_SELECTOR, "[data-hosting] button").click()
+    until(browser, lambda: "still yours" in text(browser) and "already used" not in text(browser))
+    assert "4/0BAnother" in lab.vm("vm-1")["crd_command"] and lab.vm("vm-1")["email"] == "code@example.org"
 
 
 def test_without_scripts(lab, browser_without_scripts):
