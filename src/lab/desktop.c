@@ -164,7 +164,8 @@ struct db_query desktop_assist(const char *cookie_hash, int64_t seconds, struct 
                        "   select id, tenancy, now() + make_interval(secs => $2::float8) from seat"
                        "   on conflict (vm_id) do update set tenancy = excluded.tenancy,"
                        "      assist_until = excluded.assist_until,"
-                       "      return_hash = case when s.tenancy = excluded.tenancy then s.return_hash end returning 1)"
+                       "      return_hash = case when s.tenancy = excluded.tenancy then s.return_hash end"
+                       "      where s.tenancy <= excluded.tenancy returning 1)" /* not the word of one who has left */
                        " select exists (select 1 from put)",
                 // clang-format on
                 .rows = DB_ONE,

@@ -173,14 +173,16 @@ static int claim_enter(struct task *t)
 {
         struct claim_state *s = t->state;
         char hash[TOKEN_HASH_LENGTH + 1];
-        bool again = s->holder.cookie;
+        bool fresh = !s->seat.returning; /* though proven: what was proven was released meanwhile */
+        bool again = s->holder.cookie && !fresh;
         if (!again) {
                 token_random(s->cookie);
                 token_hash(s->cookie, s->cookie_hash);
         }
-        bool new_code = s->seat.returning && !s->holder.has_code; /* claimed before desktops were in browsers */
+        bool new_code = s->proven && (fresh || !s->holder.has_code); /* or claimed before desktops were in browsers */
         if (new_code)
                 return_code_make(s->code);
+        s->proven &= !fresh;
         token_hash(s->code, hash);
         return db_await(t,
                         desktop_enter(s->seat.hostname, s->seat.email, s->cookie_hash, new_code ? hash : NULL, !again,
@@ -198,8 +200,9 @@ static int claim_answer(struct task *t)
                 return refuse(t, 503, "no-seat-free",
                               xstrdup("No machine is free at the moment. Please ask your instructor, or try "
                                       "again in a minute."));
-        if (browser && !s->proven && (s->seat.returning || !str_eq(s->seat.asker, s->asker))) {
+        if (browser && (s->seat.returning ? !s->proven : !str_eq(s->seat.asker, s->asker))) {
                 s->code[0] = '\0';
+                s->proven = false;
                 return claim_holder(t); /* another browser claimed with the same e-mail in this very moment */
         }
         failpoint("claim.before-wake");

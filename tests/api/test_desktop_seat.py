@@ -96,6 +96,24 @@ def test_secure_where_the_lab_is_https(email):
         lab.remove()
 
 
+def test_a_seat_that_goes_while_it_is_entered(lab, email):
+    """Released between the look at who holds it and the claim: the new seat has a code and a cookie of its own."""
+    lab.add_vm("vm-1"), lab.add_vm("vm-2")
+    with lab.session() as browser, lab.database() as release, concurrent.futures.ThreadPoolExecutor(1) as pool:
+        claim(lab, email, browser)
+        with release.transaction():
+            release.execute("update vms set email = null, crd_command = null, pin = null, needs_reset = true,"
+                            " generation = generation + 1 where hostname = 'vm-1'")
+            answer = pool.submit(claim_json, lab, email, browser)
+            wait_until(lambda: lab.sql("select 1 from pg_stat_activity where wait_event_type = 'Lock'"), PATIENCE, every=0.02)
+        answer = answer.result()
+        assert answer.status_code == 200 and answer.json()["hostname"] == "vm-2", answer.text
+        assert answer.json()["return_code"] and not answer.json()["returning"]
+        assert sits(lab, browser) == "vm-2"
+    with lab.session() as other:
+        assert claim_json(lab, email, other).json()["code"] == "return-code"
+
+
 def test_a_neighbours_email_opens_nothing(lab, email):
     lab.add_vm("vm-1"), lab.add_vm("vm-2")
     with lab.session() as mine, lab.session() as other:
