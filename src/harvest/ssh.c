@@ -108,7 +108,7 @@ void ssh_close(struct ssh *ssh)
 void ssh_quote(const char *word, struct buf *out)
 {
         buf_addc(out, '\'');
-        for (; *word; word++) {
+        for (; word && *word; word++) {
                 if (*word == '\'')
                         buf_adds(out, "'\\''");
                 else
