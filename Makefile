@@ -9,7 +9,7 @@ DESTDIR ?=
 SUITE ?= bookworm
 UNITS = test-tools test-unit test-api test-forwarder test-faults test-e2e test-load test-browser
 
-.PHONY: help build run test $(UNITS) test-fresh soak lint bench screenshots fuzz lambda install clean
+.PHONY: help build run test $(UNITS) test-fresh soak lint bench screenshots fuzz lambda install clean test-tsan analyze
 
 help: ## Lists these targets.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ test-load: ## Runs the rush, thousands of waiting VMs and floods of words, for m
 test-browser: ## Opens the pages in Chromium; needs root (ARGS goes to pytest).
 	@tools/test browser -- $(ARGS)
 
+test-tsan: ## Runs what has helper threads under the thread sanitizer.
+	@tools/test tsan tsan-api
+
 test-fresh: ## Runs the README's commands on a bare Debian made for it (SUITE=bookworm or trixie); needs root.
 	@SUITE=$(SUITE) tools/test-fresh
 
@@ -56,6 +59,9 @@ soak: ## Runs faults over and over (ROUNDS=10) and load in its long versions (LA
 
 lint: ## Checks layout, floors, lengths of functions, shell scripts and clang-tidy's list of mistakes.
 	@tools/lint
+
+analyze: ## Has gcc look for mistakes on every path through each function (minutes).
+	@tools/lint analyzer
 
 bench: ## Prints requests/s of the hot endpoints beside a bare epoll loop and pgbench.
 	@tools/bench
@@ -77,4 +83,4 @@ install: ## Installs programs, manual and units below PREFIX=/usr/local (DESTDIR
 		DESTDIR="$(DESTDIR)" meson install -C build --quiet && say "installed below $(DESTDIR)$(PREFIX)"
 
 clean: ## Removes what was built; a lab's state is elsewhere and stays.
-	@rm -rf build build-test build-fuzz build-lint && echo "--- build directories are gone"
+	@rm -rf build build-test build-fuzz build-lint build-tsan && echo "--- build directories are gone"

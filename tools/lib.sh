@@ -26,7 +26,8 @@ as_root() {
         fi
 }
 
-# ready_build DIR MESON_OPTION...: configures DIR once and compiles what changed. JOBS limits the compilers.
+# ready_build DIR MESON_OPTION...: configures DIR once and compiles what changed. JOBS limits the compilers, TARGETS what is
+# compiled.
 ready_build() {
         local dir=$1
         shift
@@ -40,5 +41,6 @@ ready_build() {
                 rm -f "$dir.log"
         fi
         say "compiling in $dir"
-        ninja -C "$dir" ${JOBS:+-j "$JOBS"} --quiet || die "cannot compile in $dir: see above"
+        # shellcheck disable=SC2086
+        ninja -C "$dir" ${JOBS:+-j "$JOBS"} --quiet ${TARGETS:-} || die "cannot compile in $dir: see above"
 }

@@ -30,11 +30,17 @@ struct failure {
 extern char **environ;
 
 /* 32 and 33 are the C library's own: it refuses to set them, but whoever started us may have had them ignored. */
+#ifdef __SANITIZE_THREAD__
+#define THREAD_SANITIZER 1 /* it has a thread in each process, which libc's own signals must still reach */
+#else
+#define THREAD_SANITIZER 0
+#endif
+
 static void reset_signals(void)
 {
         static const unsigned long as_new[4]; /* the kernel's struct sigaction: default handler, no flags, empty mask */
         for (int signo = 1; signo < NSIG; signo++)
-                if (signal(signo, SIG_DFL) == SIG_ERR)
+                if (signal(signo, SIG_DFL) == SIG_ERR && !THREAD_SANITIZER)
                         syscall(SYS_rt_sigaction, signo, as_new, NULL, sizeof(unsigned long));
         sigset_t none;
         sigemptyset(&none);
