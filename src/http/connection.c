@@ -41,8 +41,7 @@ static struct connection *connection_new(struct listener *listener, struct MHD_C
 /* Descriptors that have become WebSockets count for those that libmicrohttpd holds. */
 static enum MHD_Result on_accept(void *cls, const struct sockaddr *address _unused_, socklen_t len _unused_)
 {
-        const struct http_server *server = ((struct listener *)cls)->server;
-        return server_descriptors(server) < server->connections_max ? MHD_YES : MHD_NO;
+        return server_has_room(cls) ? MHD_YES : MHD_NO;
 }
 
 static void on_connection(void *cls, struct MHD_Connection *mhd, void **context,

@@ -232,8 +232,8 @@ void upgrade_lost(struct request *req); /* does nothing when it was told */
 
 void server_resume(struct request *req); /* at the end of this turn */
 void server_tick_on(struct http_server *server);
-/* Connections and WebSockets. */
-unsigned server_descriptors(const struct http_server *server);
+/* May one more connection, or WebSocket, come by this listener? */
+bool server_has_room(const struct listener *listener);
 
 /* --- connection.c ------------------------------------------------------------------------------------------------- */
 

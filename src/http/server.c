@@ -377,9 +377,13 @@ struct http_server *http_server_free(struct http_server *server)
         return NULL;
 }
 
-unsigned server_descriptors(const struct http_server *server)
+/* WebSockets have no listener any more: whatever they take, the administrator's socket keeps its share. */
+bool server_has_room(const struct listener *listener)
 {
-        return server->connections + (server->options.websockets ? *server->options.websockets : 0);
+        const struct http_server *server = listener->server;
+        unsigned held = server->connections + (server->options.websockets ? *server->options.websockets : 0);
+        unsigned kept = listener->kind == HTTP_ADMIN_SOCKET ? 0 : share_of(server, HTTP_ADMIN_SOCKET);
+        return held + kept < server->connections_max;
 }
 
 unsigned http_server_connections(const struct http_server *server)

@@ -67,7 +67,7 @@ bool request_websocket(struct task *t, int *ret_replied)
                 return false;
         }
         struct http_server *server = request_of(t)->server;
-        if (server->draining || server_descriptors(server) >= server->connections_max) {
+        if (server->draining || !server_has_room(request_of(t)->connection->listener)) {
                 *ret_replied = reply_error(t, 503, "too-many", "No more connections at this moment.");
                 return false;
         }

@@ -445,13 +445,12 @@ static void with_whoami(struct http_options *options)
         options->trusted_proxies = proxies;
 }
 
-static void a_unix_socket_knows_its_peer(void **state _unused_)
+/* A client of the administrator's socket, which listens from now on. */
+static int admin_client(void)
 {
         struct sockaddr_un address = {.sun_family = AF_UNIX};
         socklen_t len = sizeof address;
         _cleanup_error_ struct error error = ERROR_NULL;
-        _cleanup_buf_ struct buf in = BUF_NULL;
-        server_start(&server, with_whoami);
         int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
         assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(sa_family_t)),
                          0); /* a name of the kernel's choice */
@@ -460,9 +459,42 @@ static void a_unix_socket_knows_its_peer(void **state _unused_)
         assert_int_equal(http_server_listen(server.http, fd, HTTP_ADMIN_SOCKET, &error), 0);
         int client = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
         assert_int_equal(connect(client, (struct sockaddr *)&address, len), 0);
+        return client;
+}
+
+static void a_unix_socket_knows_its_peer(void **state _unused_)
+{
+        _cleanup_buf_ struct buf in = BUF_NULL;
+        server_start(&server, with_whoami);
+        int client = admin_client();
         client_send(client, "GET / HTTP/1.1\r\nHost: lab\r\nX-Forwarded-For: 9.9.9.9\r\n\r\n");
         client_expect(&server, client, &in, "{\"listener\":1,\"address\":\"unix\"}");
         assert_int_equal(whoami_uid, getuid());
+        close(client);
+        server_stop(&server);
+}
+
+static unsigned websockets;
+
+static void with_websockets(struct http_options *options)
+{
+        with_whoami(options);
+        with_forty(options);
+        options->websockets = &websockets;
+}
+
+/* Sockets that became WebSockets are no connections any more, and take the administrator's share all the same. */
+static void websockets_leave_the_administrator_a_share(void **state _unused_)
+{
+        _cleanup_buf_ struct buf in = BUF_NULL, none = BUF_NULL;
+        websockets = 34;
+        server_start(&server, with_websockets);
+        int refused = client_open(&server);
+        client_expect_close(&server, refused, &none);
+        assert_int_equal(none.len, 0);
+        int client = admin_client();
+        client_send(client, "GET / HTTP/1.1\r\nHost: lab\r\n\r\n");
+        client_expect(&server, client, &in, "{\"listener\":1,\"address\":\"unix\"}");
         close(client);
         server_stop(&server);
 }
@@ -517,6 +549,7 @@ int main(void)
                 SERVED(many_connections_at_once),
                 cmocka_unit_test(a_flood_takes_its_own_share_only),
                 cmocka_unit_test(a_unix_socket_knows_its_peer),
+                cmocka_unit_test(websockets_leave_the_administrator_a_share),
                 cmocka_unit_test(a_trusted_proxy_is_believed),
         };
         return cmocka_run_group_tests(tests, quiet, NULL);
