@@ -69,11 +69,15 @@ static enum task_kind task_for(const struct provider_vm *vm, const json_t *row)
 
 /* --- the provider's health, for /readyz and the pages ---------------------------------------------------------------- */
 
-static int note_provider(struct runner *runner, const struct differences *d, struct error *error)
+/* `trouble`: why its machines could not be listed; NULL: they were. */
+static int note_provider(struct runner *runner, const struct differences *d, const char *trouble, struct error *error)
 {
         _cleanup_free_ char *code = NULL, *hint = NULL;
         _cleanup_strv_ char **detail = NULL;
-        runner->ops->check(runner->provider, &code, &hint, &detail);
+        if (runner->ops->check(runner->provider, &code, &hint, &detail) == 0 && trouble) {
+                str_replace(&code, "machines-unknown");
+                str_replace(&hint, trouble);
+        }
         json_t *lines = json_array();
         for (size_t i = 0; detail && detail[i]; i++)
                 json_array_append_new(lines, json_string(detail[i]));
@@ -306,6 +310,16 @@ static int end_abandoned_collection(struct runner *runner, struct error *error)
         return r;
 }
 
+/* `r` is what looking gave, and what is returned when it is told. */
+static int tell_provider(struct runner *runner, const struct differences *d, int r, struct error *error)
+{
+        if (r == 0)
+                return note_provider(runner, d, NULL, error);
+        if (d->orphans) /* the database may be what is away */
+                note_provider(runner, d, error_text(error), NULL);
+        return r;
+}
+
 static int reconcile(struct runner *runner, struct error *error)
 {
         _cleanup_(differences_clear) struct differences d = {0};
@@ -316,10 +330,7 @@ static int reconcile(struct runner *runner, struct error *error)
                 r = runner_open(runner, error);
         if (r == 0)
                 r = look(runner, &d, error);
-        if (r == 0)
-                r = note_provider(runner, &d, error);
-        else if (runner->provider)
-                note_provider(runner, &d, NULL);
+        r = runner->provider ? tell_provider(runner, &d, r, error) : r;
         if (r == 0)
                 r = mend_rows(runner, &d, error);
         return r < 0 ? r : mend(runner, &d, error);
@@ -328,10 +339,13 @@ static int reconcile(struct runner *runner, struct error *error)
 int reconcile_rows(struct runner *runner, struct error *error)
 {
         _cleanup_(differences_clear) struct differences d = {0};
-        int r = look(runner, &d, error);
+        _cleanup_error_ struct error why = ERROR_NULL;
+        int r = look(runner, &d, &why);
+        r = tell_provider(runner, &d, r, &why);
         if (r == 0)
-                r = note_provider(runner, &d, error);
-        return r < 0 ? r : mend_rows(runner, &d, error);
+                r = mend_rows(runner, &d, &why);
+        error_move(error, &why);
+        return r;
 }
 
 int run_reconcile(struct runner *runner)

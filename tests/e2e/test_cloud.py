@@ -157,6 +157,30 @@ def test_hostile_configuration(new_lab, cloud):
         "gpu_support", "cloud_init_output_log_group", "region", "startup_on_error"]
 
 
+def test_into_a_vm(new_lab, cloud, tmp_path):
+    """By ssh, from the module's outputs; the key is root's alone, and goes with the VMs."""
+    (cloud.module / "key.tf").write_text('output "lablink_private_key_pem" {\n value = "PRIVATE"\n sensitive = true\n}\n')
+    text = (cloud.module / "outputs.tf").read_text()
+    (cloud.module / "outputs.tf").write_text(text.replace('[for vm in terraform_data.lablink_vm : ""]', '["192.0.2.7", "-oProxyCommand=x"]'))
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/ssh").write_text("#!/bin/sh\nfor word; do echo \"[$word]\"; done; exit 7\n")
+    (tmp_path / "bin/ssh").chmod(0o755)
+    lab = new_lab(config=cloud.config(), name="ssh", path=[tmp_path / "bin"])
+    lab.launch(2)
+    key = lab.state / "terraform/key.pem"
+    assert key.read_text() == "PRIVATE" and key.stat().st_mode & 0o777 == 0o600
+    inside = lambda name: lab.cli("--config", str(lab.config_file), "vm", "exec", name, "--", "echo", "it's", check=False)
+    done = inside("lablink-vm-dev-1")
+    assert done.returncode == 7, done.stderr
+    words = done.stdout.splitlines()
+    assert "[192.0.2.7]" in words and "[%s]" % key in words and "[StrictHostKeyChecking=accept-new]" in words
+    assert words[-1].endswith(" 'echo' 'it'\\''s']")
+    assert inside("lablink-vm-dev-2").returncode == 126, "an address is no option"
+    assert "no VM called" in inside("lablink-vm-dev-9").stderr
+    lab.destroy()
+    assert not key.exists() and not (lab.state / "terraform/tokens.json").exists()
+
+
 # --- what a launch may not do ----------------------------------------------------------------------------------------
 
 
@@ -429,6 +453,7 @@ def test_state_in_s3(new_lab, cloud):
         assert 'resource_suffix = "test"' in variables and 'gpu_support = "true"' in variables
         assert "g4dn.xlarge has" in output_text(lab, operation["id"])
         assert not (lab.state / "terraform/test.tfstate").exists()
+        wait_until(lambda: provider(lab)["code"] == "ready", 60)
         leaked = [path for path in lab.state.joinpath("terraform").rglob("*") if path.is_file() and b"the-secret-key" in path.read_bytes()]
         assert not leaked and "the-secret-key" not in lab.log()
 
