@@ -61,6 +61,8 @@ static int guard_answer(struct task *t)
         enum hub_end end;
         for (struct session *session; (session = first_misfit(machine, &end));)
                 session_end(session, end);
+        if (!machine->seat.found)
+                machine_hang_up(machine);
         return machine->leaving ? 0 : watch_await(t, &machine->watch, has_helper(machine) ? CONSENT_MS : 0, guard_look);
 }
 

@@ -107,6 +107,14 @@ static void control_ended(struct machine *machine)
         machine_settle(machine);
 }
 
+void machine_hang_up(struct machine *machine)
+{
+        if (!machine->control)
+                return;
+        ws_close(STEAL(machine->control), 4004, "{\"code\":\"unknown-vm\"}");
+        control_ended(machine);
+}
+
 static void refused(struct machine *machine, const json_t *refuse)
 {
         const char *id = json_get_string(refuse, "id"), *why = json_get_string(refuse, "why");

@@ -78,6 +78,7 @@ struct machine *machine_get(struct hub *hub, const char *hostname);
 void machine_settle(struct machine *machine);
 void machine_free(struct machine *machine);                 /* from the guard's end */
 void machine_say(struct machine *machine, json_t *message); /* takes the reference */
+void machine_hang_up(struct machine *machine);              /* the VM is no more: its agent is sent away */
 unsigned machine_data_count(const struct machine *machine);
 
 /* call.c */

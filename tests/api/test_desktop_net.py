@@ -104,7 +104,7 @@ def test_a_seat_that_ends_closes_what_is_open(lab):
     }
 
     async def go():
-        async with Agent(lab, "vm-1"), Agent(lab, "vm-2"), browse(lab, other) as bystander:
+        async with Agent(lab, "vm-1") as agent, Agent(lab, "vm-2"), browse(lab, other) as bystander:
             for way, end in ways.items():
                 lab.sql("update vms set email = null, crd_command = null, pin = null, needs_reset = false where hostname = 'vm-1'")
                 cookie = sit(lab, "vm-1")
@@ -114,6 +114,7 @@ def test_a_seat_that_ends_closes_what_is_open(lab):
                     assert await ending(page) == (4003, "seat-ended"), way
                 async with browse(lab, cookie) as page:
                     assert await ending(page) == (4004, "no-seat"), way
+            assert await agent.ended() == (4004, "unknown-vm")
             assert await said(bystander.recv()) == b"hello from vm-2"
             await bystander.send(b"still here")
 
@@ -552,6 +553,11 @@ def test_a_real_desktop_and_what_kills_it(new_lab):
         desktop.socket.unlink(missing_ok=True)
         await call(desktop.start_xvnc)
         assert (await again())[:2] == (640, 480)
+        async with browse(lab, cookie) as page:  # the allocator stops in good order
+            await Viewer(page).begin()
+            stopping = call(lab.interrupt)
+            assert await ending(page) == (1001, "stopping")
+            assert await stopping == 0
 
     # over the socket of local VMs, as a sandbox does
     with Desktop(lab, "vm-1", "unix:%s" % (lab.state / "run/vm/allocator.sock"), token) as desktop:

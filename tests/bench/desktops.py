@@ -55,16 +55,24 @@ class Wire:
             self.buffer += piece
 
 
-def tunnel(lab, hostname):
-    """Control connection and waiting spare of one agent."""
-    head = ["X-Lablink-Hostname: " + hostname, "Sec-WebSocket-Protocol: " + PROTOCOL]
-    control = Wire(handshake(lab, "/api/agent/tunnel", head)[0])
+def agent_head(hostname):
+    return ["X-Lablink-Hostname: " + hostname, "Sec-WebSocket-Protocol: " + PROTOCOL]
+
+
+def spare(lab, hostname, control):
+    """The waiting connection that the allocator asks for next."""
     while True:
         asked = json.loads(control.take())
         if "spare" in asked:
-            data, status, _ = handshake(lab, "/api/agent/data/" + asked["spare"]["id"], head)
+            data, status, _ = handshake(lab, "/api/agent/data/" + asked["spare"]["id"], agent_head(hostname))
             assert status == 101
-            return control, Wire(data)
+            return Wire(data)
+
+
+def tunnel(lab, hostname):
+    """Control connection and waiting spare of one agent."""
+    control = Wire(handshake(lab, "/api/agent/tunnel", agent_head(hostname))[0])
+    return control, spare(lab, hostname, control)
 
 
 def add_vms(lab, count):
@@ -74,11 +82,12 @@ def add_vms(lab, count):
 
 
 def session(lab, number):
-    """A browser and its desktop, joined: two sockets."""
+    """A browser and its desktop, joined, with the next spare waiting: sockets of agent, page and desktop."""
     hostname = "vm-%d" % number
     control, data = tunnel(lab, hostname)
     page, status, _ = handshake(lab, "/desktop/ws", ["Cookie: lablink_seat=" + hostname.ljust(43, "x")])
     assert status == 101 and b"start" in data.take()
+    control.next = spare(lab, hostname, control)
     return control, page, data.connection
 
 
