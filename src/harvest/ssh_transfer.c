@@ -182,7 +182,8 @@ int ssh_batch(struct ssh *ssh, struct found *const *list, size_t n, struct error
 {
         _cleanup_free_ char *tree = path_join(ssh->work, "tree");
         _cleanup_close_ int names = -1;
-        struct watch watch = {.ssh = ssh, .tree = tree, .most = SLACK_BYTES};
+        int64_t left = MIN(bytes_there(tree), ssh->worker->harvest->limits.vm_bytes); /* by an interrupted transfer */
+        struct watch watch = {.ssh = ssh, .tree = tree, .most = SLACK_BYTES + left};
         for (size_t i = 0; i < n; i++)
                 watch.most += 2 * list[i]->size; /* an old half and a new one */
         int r = names_of(ssh, list, n, &names, error);

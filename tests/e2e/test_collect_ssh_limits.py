@@ -47,5 +47,15 @@ def test_what_one_machine_gives():
         assert operation["result"]["left_out"] == 3, "the folder counts: it is not saved"
         output = lab.get("/api/operations/%d/output" % operation["id"], admin=True).text
         assert "not everything could be searched" in output and "Permission denied" in output
+        # what an interrupted transfer has left was not announced by this one
+        with open(lab.state / "collections" / str(collection) / "work" / large.hostname / "left.slp", "wb") as stream:
+            stream.truncate(70 << 20)
+        tree = lab.state / "collections" / str(collection) / "work" / large.hostname / "tree"
+        tree.mkdir()
+        os.rename(tree.parent / "left.slp", tree / "left.slp")
+        (large.home / "Desktop/new.slp").write_bytes(b"new")
+        large.override("case $SSH_ORIGINAL_COMMAND in rsync*) sleep 4 ;; esac\n")
+        again, operation = lab.collect()
+        assert (again, operation["result"]["failed"], operation["result"]["new_files"]) == (collection, [], 1), operation
         given = [line for line in (large.directory / "sudo.log").read_text().split("\n") if line.startswith("chown")]
-        assert len(given) == 2 and all(line.startswith("chown -h 0 extracted_files/") for line in given), given
+        assert len(given) == 3 and all(line.startswith("chown -h 0 extracted_files/") for line in given), given
