@@ -18,7 +18,9 @@
 
 struct earlier {
         struct collecting *c;
-        struct entries *all; /* one a row */
+        struct entries *old;  /* of the list that counts, one a row */
+        struct entries *more; /* of other lists: of a round that was cut off */
+        bool counts;          /* the list that is read is the one that counts */
 };
 
 static struct seat_row *row_of(struct collecting *c, const char *folder, size_t *ret)
@@ -36,9 +38,20 @@ static int take_line(void *userdata, json_t *line, struct error *error _unused_)
         struct earlier *earlier = userdata;
         struct entry entry = {0};
         size_t index;
-        if (json_object_get(line, "file") && row_of(earlier->c, json_get_string(line, "seat"), &index) &&
-            entry_read(json_object_get(line, "file"), &entry) == 0)
-                entries_add(&earlier->all[index], &entry);
+        if (!json_object_get(line, "file") || !row_of(earlier->c, json_get_string(line, "seat"), &index) ||
+            entry_read(json_object_get(line, "file"), &entry) < 0)
+                return 0;
+        if (earlier->counts) {
+                entries_add(&earlier->old[index], &entry);
+                return 0;
+        }
+        const struct entry *old = entries_find(&earlier->old[index], entry.path);
+        if (old && str_eq(old->hash, entry.hash) && old->mtime_ns == entry.mtime_ns) {
+                entry_clear(&entry);
+                return 0;
+        }
+        earlier->c->differs = true;
+        entries_add(&earlier->more[index], &entry);
         return 0;
 }
 
@@ -50,8 +63,10 @@ static int compare_age(const void *a, const void *b)
 }
 
 /* The latest of each path. */
-static void keep_latest(struct entries *all, struct entries *had)
+static void keep_latest(struct entries *all, struct entries *more, struct entries *had)
 {
+        for (size_t i = 0; i < more->n; i++)
+                entries_add(all, &more->list[i]);
         if (all->n)
                 qsort(all->list, all->n, sizeof *all->list, compare_age);
         for (size_t i = 0; i < all->n; i++)
@@ -60,33 +75,56 @@ static void keep_latest(struct entries *all, struct entries *had)
         had->sorted = true;
 }
 
+static int read_list(struct earlier *earlier, const char *name, struct error *error)
+{
+        struct collecting *c = earlier->c;
+        struct list_reader reader = {.take = take_line, .userdata = earlier};
+        _cleanup_free_ char *path = path_join(c->store.directory, name);
+        _cleanup_error_ struct error why = ERROR_NULL;
+        int r = list_read(path, &reader, &why);
+        if (r == -EBADMSG) { /* half a line of a crash: what stands before it counts */
+                runner_say(c->runner, "a list of an earlier round is damaged: what it lacks is brought again");
+                return 0;
+        }
+        return r < 0 ? error_move(error, &why) : 0;
+}
+
+/* The one that counts first: what others have beside it makes a new one necessary. */
+static int read_lists(struct earlier *earlier, struct error *error)
+{
+        struct collecting *c = earlier->c;
+        _cleanup_free_ char *counting = xasprintf("index-%lld", (long long)c->old_list);
+        DIR *dir = opendir(c->store.directory);
+        if (!dir)
+                return error_errno(error, errno, "cannot read %s", c->store.directory);
+        earlier->counts = true;
+        int r = c->old_list ? read_list(earlier, counting, NULL) : 0;
+        if (r < 0) { /* it is lost: everything is brought again */
+                c->differs = true;
+                r = 0;
+        }
+        earlier->counts = false;
+        for (struct dirent *one; r == 0 && (one = readdir(dir));)
+                if (str_starts(one->d_name, "index-") && !str_eq(one->d_name, counting))
+                        r = read_list(earlier, one->d_name, error);
+        closedir(dir);
+        return r;
+}
+
 int collected_before(struct collecting *c, struct error *error)
 {
-        struct earlier earlier = {.c = c, .all = xcalloc(c->n_rows + 1, sizeof *earlier.all)};
-        struct list_reader reader = {.take = take_line, .userdata = &earlier};
-        DIR *dir = opendir(c->store.directory);
-        int r = dir ? 0 : error_errno(error, errno, "cannot read %s", c->store.directory);
-        for (struct dirent *one; r == 0 && (one = readdir(dir));) {
-                _cleanup_free_ char *path = path_join(c->store.directory, one->d_name);
-                _cleanup_error_ struct error why = ERROR_NULL;
-                if (!str_starts(one->d_name, "index-"))
-                        continue;
-                r = list_read(path, &reader, &why);
-                if (r == -EBADMSG) { /* half a line of a crash: what stands before it counts */
-                        runner_say(c->runner, "a list of an earlier round is damaged: what it lacks is brought again");
-                        r = 0;
-                }
-                if (r < 0)
-                        error_move(error, &why);
-        }
-        if (dir)
-                closedir(dir);
+        struct earlier earlier = {.c = c,
+                                  .old = xcalloc(c->n_rows + 1, sizeof *earlier.old),
+                                  .more = xcalloc(c->n_rows + 1, sizeof *earlier.more)};
+        int r = read_lists(&earlier, error);
         for (size_t i = 0; i < c->n_rows; i++) {
                 if (r == 0)
-                        keep_latest(&earlier.all[i], &c->rows[i].had);
-                entries_clear(&earlier.all[i]);
+                        keep_latest(&earlier.old[i], &earlier.more[i], &c->rows[i].had);
+                entries_clear(&earlier.old[i]);
+                entries_clear(&earlier.more[i]);
         }
-        free(earlier.all);
+        free(earlier.old);
+        free(earlier.more);
         return r;
 }
 

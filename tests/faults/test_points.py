@@ -1,8 +1,10 @@
 """kill -9 at every named point of the sources, under load. A new point is tried by itself: its name's first word says
 by which of the scenarios below; a word without a scenario is a failure."""
 
+import io
 import os
 import time
+import zipfile
 
 import pytest
 
@@ -139,6 +141,31 @@ def resets_fail(faulty, points, prefix):
     it.nothing()
 
 
+def collects_fail(faulty, points, prefix):
+    """Whoever dies while files are collected: asking again brings what is missing, and the archive is whole."""
+    it = faulty(sandboxes=True)
+    it.lab.launch(2)
+    it.settled()
+    hosts = [vm["hostname"] for vm in it.lab.vms()]
+    for number, point in enumerate(points):
+        for host in hosts:
+            place = it.lab.state / "vms" / host / "home" / ("%d.slp" % number)
+            place.write_bytes(os.urandom(5000))
+        it.order.arm(point)
+        it.ended(it.operate("/api/collections", point, {}))
+        assert it.order.hit(), "%s was never reached" % point
+        assert it.ended(it.operate("/api/collections", "again " + point, {})) == "done"
+        collection = it.lab.get("/api/collections", admin=True).json()["collections"][0]
+        archive = zipfile.ZipFile(io.BytesIO(it.lab.get(collection["archive"], admin=True).content))
+        assert archive.testzip() is None
+        for host in hosts:
+            for before in range(number + 1):
+                place = it.lab.state / "vms" / host / "home" / ("%d.slp" % before)
+                assert archive.read("%s/%d.slp" % (host, before)) == place.read_bytes(), point
+    assert it.ended(it.operate("/destroy", "end")) == "done"
+    it.nothing()
+
+
 def agents_fail(faulty, points, prefix):
     """The agent's carry-out: at least once, and no more than once when it had time to note it."""
     it = faulty(sandboxes=True)
@@ -168,7 +195,7 @@ def agents_fail(faulty, points, prefix):
 SCENARIOS = {
     "claim": requests_fail, "logs": requests_fail, "report": requests_fail, "release": requests_fail,
     "assignment": requests_fail, "operation": operations_fail, "launch": launches_fail, "destroy": destroys_fail,
-    "reset": resets_fail, "agent": agents_fail,
+    "reset": resets_fail, "agent": agents_fail, "collect": collects_fail,
 }
 
 
