@@ -191,6 +191,7 @@ static int start(struct process *p, const json_t *handover, struct error *error)
         web->metrics = batch_new(&web->loop, &metrics_kind);
         web->logs = batch_new(&web->loop, &logs_kind);
         web->counts = batch_new(&web->loop, &claimable_kind);
+        web->briefs = batch_new(&web->loop, &brief_kind);
         web->login = login_new(web->config->app.admin_user, json_get_string(handover, "admin_hash"));
         web->claims_by_email = limiter_new(CLAIMS_A_MINUTE, 60000, 0);
         web->wrong_codes = limiter_new(WRONG_CODES_A_MINUTE, 60000, 0);
@@ -249,6 +250,7 @@ static void stop(struct process *p)
         batch_free(web->metrics);
         batch_free(web->logs);
         batch_free(web->counts);
+        batch_free(web->briefs);
         db_listener_free(web->loop.listener);
         db_pool_free(web->loop.db);
         loop_deinit(&web->loop);

@@ -9,32 +9,59 @@
 
 #include "lab/sql.h"
 
+static void read_brief(const struct db_row *row, int first, struct vm_brief *brief)
+{
+        brief->found = true;
+        snprintf(brief->status, sizeof brief->status, "%s", db_text(row, first));
+        brief->has_token = !db_null(row, first + 1);
+        snprintf(brief->token_hash, sizeof brief->token_hash, "%s", brief->has_token ? db_text(row, first + 1) : "");
+        brief->has_logs = db_bool(row, first + 2);
+        brief->held = db_bool(row, first + 3);
+}
+
 static int decode_brief(const struct db_row *row, void *receiver, struct error *error _unused_)
 {
-        struct vm_brief *brief = receiver;
-        brief->found = true;
-        snprintf(brief->status, sizeof brief->status, "%s", db_text(row, 0));
-        brief->has_token = !db_null(row, 1);
-        snprintf(brief->token_hash, sizeof brief->token_hash, "%s", brief->has_token ? db_text(row, 1) : "");
-        brief->has_logs = db_bool(row, 2);
-        brief->held = db_bool(row, 3);
+        read_brief(row, 0, receiver);
         return 0;
 }
+
+static int decode_brief_of_many(const struct db_row *row, void *receiver, struct error *error _unused_)
+{
+        read_brief(row, 1, receiver);
+        return 0;
+}
+
+// clang-format off
+#define BRIEF SHOWN("v") ", v.token_hash," \
+        " exists (select 1 from vm_log_heads h where h.vm_id = v.id), v.email is not null"
+// clang-format on
 
 struct db_query vm_brief(const char *hostname, struct vm_brief *ret)
 {
         static const struct db_statement statement = {
                 .name = "vm_brief",
-                // clang-format off
-                .sql = "select " SHOWN("v") ", v.token_hash,"
-                       "       exists (select 1 from vm_log_heads h where h.vm_id = v.id), v.email is not null"
-                       "  from vms v where v.hostname = $1",
-                // clang-format on
+                .sql = "select " BRIEF " from vms v where v.hostname = $1",
                 .rows = DB_MAYBE,
                 .decode = decode_brief,
                 .idempotent = true,
         };
         return db_query(&statement, ret, DB_TEXT(hostname));
+}
+
+static const struct db_statement briefs_statement = {
+        .name = "vm_briefs",
+        .sql = "select i.ord, " BRIEF " from jsonb_to_recordset($1::jsonb) as i(ord int, hostname text)"
+               "  join vms v on v.hostname = i.hostname",
+        .rows = DB_MANY,
+        .decode = decode_brief_of_many,
+        .idempotent = true,
+};
+
+const struct batch_kind brief_kind = {.statement = &briefs_statement};
+
+json_t *brief_item(const char *hostname)
+{
+        return json_pack("{s:s}", "hostname", hostname);
 }
 
 struct db_query vm_statuses(struct vm_list *ret)

@@ -21,6 +21,9 @@ struct vm_brief {
 
 /* One VM by name: does it exist, what is its status and its secret's hash. */
 struct db_query vm_brief(const char *hostname, struct vm_brief *ret);
+/* The same for many requests in one statement: batch_await() with a key of the request's own. NULL: no UTF-8. */
+extern const struct batch_kind brief_kind;
+json_t *brief_item(const char *hostname);
 
 /* [{"hostname","status"}] by name, as the specification's GET /api/vm-status. */
 struct db_query vm_statuses(struct vm_list *ret);

@@ -19,7 +19,7 @@ struct web {
         struct loop loop;
         struct config *config;
         struct http_server *server;
-        struct batch *claims, *reports, *waits, *metrics, *logs, *counts;
+        struct batch *claims, *reports, *waits, *metrics, *logs, *counts, *briefs;
         struct login *login;
         struct limiter *claims_by_email, *wrong_codes;
         struct dashboard *dashboard;
