@@ -33,6 +33,8 @@ struct provider {
         int lock_fd;                 /* of the runner; -1: none */
         struct aws_credentials aws;  /* set by an administrator; empty: none were */
         bool ready;                  /* init was done by this process */
+        struct buf pulled;           /* a state that was asked for, for who looks at one VM after the other */
+        int64_t pulled_ms;
 };
 
 /* What goes to the operation's output. */
@@ -88,6 +90,7 @@ void tf_stream_deinit(struct tf_stream *stream);
 char *tf_vm_name(const char *environment, const char *resource, const json_t *key);
 
 /* state.c: what the engine knows to exist */
+void state_forget(struct provider *p); /* what was asked for */
 struct tf_vm {
         char *hostname;
         char *target; /* its address in the engine's words */

@@ -37,6 +37,7 @@ static struct provider *close_provider(struct provider *p)
         free(p->source);
         free(p->engine);
         aws_credentials_clear(&p->aws);
+        state_forget(p);
         free(p);
         return NULL;
 }

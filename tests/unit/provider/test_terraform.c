@@ -258,6 +258,7 @@ static void place_make(struct place *place)
         _cleanup_free_ char *main_tf = path_join(place->module, "main.tf");
         write_at(main_tf, "variable \"vm_tokens\" {}\n", 0600);
         _cleanup_free_ char *script = xasprintf("#!/bin/sh\n[ \"$1\" = state ] || exec mkdir -p \"$TF_DATA_DIR\"\n"
+                                                "echo pulled >>\"${0%%/*}/pulled\"\n"
                                                 "echo '%s'\n",
                                                 state_text);
         write_at(place->engine, script, 0700);
@@ -300,6 +301,15 @@ static void leaves_an_engine_its_module(void **state _unused_)
                 fail_msg("%s", error_text(&error));
         assert_string_equal(reach.address, "192.0.2.1");
         assert_int_equal(access(plan, F_OK), 0);
+        /* and they ask for one VM after the other: the engine is not asked for each */
+        for (int i = 0; i < 20; i++) {
+                provider_reach_clear(&reach);
+                assert_int_equal(terraform_provider.reach(looking, known.vm[0].hostname, &reach, &error), 0);
+        }
+        _cleanup_free_ char *pulls = path_join(place.directory, "pulled");
+        _cleanup_buf_ struct buf pulled = BUF_NULL;
+        assert_int_equal(file_read(pulls, 4096, &pulled, NULL), 0);
+        assert_true(pulled.len < 10 * strlen("pulled\n"));
         terraform_provider.close(working);
         terraform_provider.close(looking);
         place_clear(&place);
