@@ -67,6 +67,16 @@ keep_desktop() {
         done
 }
 
+# Who gets this VM finds the desktop standing. One that does not come up keeps nobody from the rest.
+await_desktop() {
+        [ "$LABLINK_DESKTOP" = yes ] && lablink-desktop check >/dev/null || return 0
+        tries=0
+        until [ -s /run/lablink-desktop/display ] || [ "$tries" -ge 300 ]; do
+                tries=$((tries + 1))
+                sleep 0.1
+        done
+}
+
 # report TRIES WORD...: 0 tries means for as long as it takes.
 report() {
         tries=$1
@@ -136,6 +146,7 @@ boot() {
         container_ended=$(now)
         report 5 metrics "container_start_time=$container_began" "container_end_time=$container_ended" \
                 "container_startup_duration_seconds=$(seconds_between "$container_began" "$container_ended")"
+        await_desktop
         start_software_again
         report 0 status running
         ended=$(now)
