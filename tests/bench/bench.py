@@ -202,7 +202,7 @@ def measure(args):
         rows.append(log_lines(lab, base, args))
         rows += [rush(lab), idle, waiters(lab), {"what": "web process, afterwards (RSS)", "value": resident_mb(web), "unit": "MB", "below": None}]
         rows.append(first_answer(lab))
-    return rows + first_frame.rows()
+    return rows
 
 
 def reached(row):
@@ -217,8 +217,9 @@ def reached(row):
     return "goal >= %.1f: %s" % (row["goal"], "reached" if share >= row["goal"] else "NOT reached")
 
 
-def show(rows):
-    print("%-36s %11s %8s %8s  %s" % ("", "a second", "p50 ms", "p99 ms", "beside the same run's"))
+def show(rows, head=True):
+    if head:
+        print("%-36s %11s %8s %8s  %s" % ("", "a second", "p50 ms", "p99 ms", "beside the same run's"))
     for row in rows:
         if "rate" not in row:
             print("%-36s %8.1f %s%s" % (row["what"], row["value"], row["unit"], " " * 23 + reached(row) if reached(row) else ""))
@@ -248,6 +249,9 @@ def main():
     if args.collect_mb:
         rows += collecting(args.collect_mb)
     show(rows)
+    frames = first_frame.rows()  # last, and after the rest was printed: a browser may fail
+    show(frames, head=False)
+    rows += frames
     if args.json:
         pathlib.Path(args.json).write_text(json.dumps(rows, indent=1) + "\n")
 
