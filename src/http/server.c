@@ -19,6 +19,7 @@
 #define TICKS_A_RUN 4   /* libmicrohttpd's own timeouts are counted in seconds */
 #define FILES_KEPT 128u /* for everything that is no connection */
 #define ADMIN_CONNECTIONS 64u
+#define VM_CONNECTIONS 2048u /* of VMs on this very machine */
 
 static void free_handle(uv_handle_t *handle)
 {
@@ -277,7 +278,7 @@ static void listener_free(struct listener *listener)
 static unsigned share_of(const struct http_server *server, enum http_listener_kind kind)
 {
         unsigned max = server->connections_max;
-        unsigned admin = MIN(max / 8 + 1, ADMIN_CONNECTIONS), vm = max / 4 + 1;
+        unsigned admin = MIN(max / 8 + 1, ADMIN_CONNECTIONS), vm = MIN(max / 4 + 1, VM_CONNECTIONS);
         switch (kind) {
         case HTTP_ADMIN_SOCKET:
                 return admin;
@@ -393,5 +394,5 @@ unsigned http_server_connections(const struct http_server *server)
 
 unsigned http_server_connections_max(const struct http_server *server)
 {
-        return server->connections_max;
+        return share_of(server, HTTP_TCP);
 }
