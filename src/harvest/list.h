@@ -16,7 +16,7 @@ struct list_parser {
         struct finds *finds;
         struct buf partial;
         size_t line; /* bytes of the present line so far */
-        size_t bad; /* left out */
+        size_t bad;  /* left out */
 };
 
 /* 0, or -E2BIG: there are more than files_max (finds.cut is set), and nothing more need be read. */
