@@ -18,20 +18,20 @@ import subprocess
 import tempfile
 
 import websockets
+import websockets.exceptions
 
 from lab import BUILD, CRD, PATIENCE, wait_until
 
 PROTOCOL = "lablink.tunnel.1"
-HEADERS = "extra_headers" if int(websockets.__version__.split(".")[0]) < 14 else "additional_headers"
-try:
-    from websockets.exceptions import InvalidStatusCode as Refused  # before 14
-except ImportError:
-    from websockets.exceptions import InvalidStatus as Refused
+# The library's own interface changed with version 14.
+OLD = int(websockets.__version__.split(".")[0]) < 14
+HEADERS = "extra_headers" if OLD else "additional_headers"
+Refused = websockets.exceptions.InvalidStatusCode if OLD else websockets.exceptions.InvalidStatus
 VERSION = b"RFB 003.008\n"
 
 
 def status_of(refused):
-    return refused.status_code if hasattr(refused, "status_code") else refused.response.status_code
+    return refused.status_code if OLD else refused.response.status_code
 
 
 def digest(text):

@@ -313,7 +313,7 @@ def test_a_newer_agent_replaces_the_older(lab):
                     async with browse(lab, cookie) as second:
                         assert await said(second.recv()) == b"new vm-1"
                     assert len(lab.sql("select 1 from agent_links")) == 1
-                    assert new.control.open
+                    await said(await new.control.ping())
                 wait_until(lambda: not lab.sql("select 1 from agent_links"))
 
     run(go())
