@@ -275,6 +275,8 @@ static int counted(struct task *t)
         struct download_state *s = t->state;
         if (json_integer_value(json_object_get(s->counts.value, "total")) == 0)
                 return reply_error(t, 404, "no-vms", "There is no client VM to collect files from.");
+        if (is_head(t)) /* asks what would come, and starts nothing */
+                return follow_operation(t, NULL);
         return db_await(t, collection_take(s->selection_text, &s->id), collection_known);
 }
 

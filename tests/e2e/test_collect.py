@@ -181,6 +181,9 @@ def test_wishes(lab):
     for bad in ({"extensions": ["../x"]}, {"extensions": ["a/b"]}, {"directory": "../etc"}, {"vms": ["-x"]}, {"extensions": ["*"]}):
         assert lab.post("/api/collections", admin=True, json=bad, headers=JSON).status_code == 422, bad
     assert lab.get("/api/scp-client?extension=nosuch", admin=True).json()["code"] == "no-files"
+    before = len(lab.get("/api/operations", admin=True).json()["operations"])
+    assert lab.session().head(lab.url + "/api/scp-client", auth=("admin", lab.password)).status_code == 200
+    assert len(lab.get("/api/operations", admin=True).json()["operations"]) == before, "HEAD starts nothing"
     refused = lab.get("/api/scp-client", admin=True, headers={"Sec-Fetch-Site": "cross-site"})
     assert refused.status_code == 403 and refused.json()["code"] == "cross-site"
 
@@ -247,15 +250,16 @@ def test_a_tree_that_changes_under_the_hands(lab):
     for name in range(300):
         put(home(lab, 0), "swap/real/%d.swap" % name, b"real")
     with open(os.devnull, "wb") as null:
-        swapper = subprocess.Popen(["sh", "-c", script.replace("/home/client", str(home(lab, 0)))], stdout=null, stderr=null)
+        swapper = subprocess.Popen(["sh", "-c", script.replace("/home/client", str(home(lab, 0)))], stdout=null, stderr=null,
+                                   start_new_session=True)
     try:
         for _ in range(5):
             collection, _ = collect(lab, {"extensions": ["swap", "slp"]})
             assert SECRET.encode() not in download(lab, collection).content
     finally:
-        swapper.kill()
+        os.killpg(swapper.pid, signal.SIGKILL)  # a last mv of it may still be ending
         swapper.wait()
-    subprocess.run(["rm", "-rf", str(home(lab, 0) / "swap")], check=True)
+    wait_until(lambda: subprocess.run(["rm", "-rf", str(home(lab, 0) / "swap")], check=False).returncode == 0)
 
 
 def test_command_line_goes_on_after_interrupts(lab, tmp_path):
@@ -307,6 +311,12 @@ def test_killed_and_taken_up_again(lab):
             put(home(lab, number), "data/%d.kill" % name, os.urandom(20_000))
     answer = lab.post("/api/collections", admin=True, json={"extensions": ["kill"]}, headers=JSON).json()
     lab.kill("web")
+
+    def answers():
+        with contextlib.suppress(requests.ConnectionError):
+            return lab.get("/healthz").status_code == 200
+
+    wait_until(answers, 60)
     operation = lab.wait_operation(answer["operation"]["id"])
     assert operation["result"]["new_files"] == 360
     check_hashes(opened(download(lab, answer["collection"]).content))
