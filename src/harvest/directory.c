@@ -45,7 +45,7 @@ static int take(struct worker *worker, int root, struct found *found, struct err
         /* it may have grown since it was found, or be another one */
         found->size = st.st_size;
         found->mode = st.st_mode & 0777;
-        found->mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+        found->mtime_ns = mtime_ns(&st);
         if (worker_judge(worker, found) != FILE_WANTED)
                 return 0;
         return worker_take(worker, found, fd, error);

@@ -90,6 +90,15 @@ int walk_root(const char *root, const char *below, int *ret_fd, struct error *er
         return 0;
 }
 
+int64_t mtime_ns(const struct stat *st)
+{
+        int64_t ns;
+        if (__builtin_mul_overflow((int64_t)st->st_mtim.tv_sec, INT64_C(1000000000), &ns) ||
+            __builtin_add_overflow(ns, (int64_t)st->st_mtim.tv_nsec, &ns))
+                return st->st_mtim.tv_sec < 0 ? INT64_MIN : INT64_MAX;
+        return ns;
+}
+
 /* --- looking ------------------------------------------------------------------------------------------------------- */
 
 struct search {
@@ -121,10 +130,8 @@ static void take_file(struct search *search, const struct stat *st)
                 search->finds->cut = true;
                 return;
         }
-        struct found found = {.path = xstrdup(path),
-                              .size = st->st_size,
-                              .mtime_ns = (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec,
-                              .mode = st->st_mode & 0777};
+        struct found found = {
+                .path = xstrdup(path), .size = st->st_size, .mtime_ns = mtime_ns(st), .mode = st->st_mode & 0777};
         finds_add(search->finds, &found);
 }
 

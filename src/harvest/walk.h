@@ -4,6 +4,8 @@
  */
 #pragma once
 
+#include <sys/stat.h>
+
 #include "lab/selection.h"
 
 struct found {
@@ -30,6 +32,8 @@ struct walk {
         void *userdata;
 };
 
+/* Nanoseconds since 1970; a time beyond what fits (about 292 years either way) is the last that does. */
+int64_t mtime_ns(const struct stat *st);
 /* Regular files below the directory `root`, sorted by path. */
 int walk_find(int root, const struct walk *walk, struct finds *ret, struct error *error);
 /* Opens a regular file of that path below the directory `root`; nothing on the way may be a link. Never blocks. */
