@@ -34,6 +34,7 @@ def lab():
         lab.names = sorted(vm["hostname"] for vm in lab.vms())
         lab.secret = lab.directory / "secret.slp"
         lab.secret.write_text(SECRET)
+        furnish(lab)
         yield lab
 
 
@@ -47,6 +48,15 @@ def put(place, name, data=b"x", **times):
     with open(path, "wb") as stream:
         stream.write(data)
     return path
+
+
+def furnish(lab):
+    """What every test may find, in whatever order they run."""
+    for number in range(3):
+        put(home(lab, number), "Desktop/labels %d.slp" % number, b"labels of %d" % number)
+        put(home(lab, number), "Desktop/models/none.slp"), put(home(lab, number), "predictions/none.slp")
+        put(home(lab, number), "Desktop/other.txt")
+    put(home(lab, 0), "Desktop/big.slp", BIG)
 
 
 def collect(lab, wishes=None, states=("done",)):
@@ -78,10 +88,7 @@ def check_hashes(archive):
 
 def test_one_download_while_it_is_collected(lab, tmp_path):
     for number in range(3):
-        put(home(lab, number), "Desktop/labels %d.slp" % number, b"labels of %d" % number)
         put(home(lab, number), "Desktop/deep/er/größe \"q\" 'q' $(touch x) `x`.slp", b"quotes")
-        put(home(lab, number), "Desktop/models/none.slp"), put(home(lab, number), "predictions/none.slp")
-        put(home(lab, number), "Desktop/other.txt")
     path = put(home(lab, 0), "Desktop/big.slp", BIG)
     os.chmod(path, 0o640), os.utime(path, (1_700_000_000, 1_700_000_000))
     with concurrent.futures.ThreadPoolExecutor(2) as pool:  # the second joins the first
@@ -146,6 +153,7 @@ def test_a_reader_that_leaves_is_not_written_for(lab):
 
 
 def test_what_is_kept_has_a_length_and_ranges(lab):
+    collect(lab)
     collection, operation = collect(lab)
     assert operation["result"]["new_files"] == 0, "nothing is transferred twice"
     whole = download(lab, collection)
@@ -263,6 +271,7 @@ def test_a_tree_that_changes_under_the_hands(lab):
 
 
 def test_command_line_goes_on_after_interrupts(lab, tmp_path):
+    put(home(lab, 0), "notes/a.csv", b"a")
     target = tmp_path / "files.zip"
     argv = [str(BUILD / "lablink"), "--state-dir", str(lab.state), "download", "-o", str(target)]
     lab.cli("download", "-o", str(target))
