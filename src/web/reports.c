@@ -3,6 +3,7 @@
  * `open` mode an unknown VM that reports a status is made known first, as the prototype did.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -93,7 +94,12 @@ static int status_one_answer(struct task *t)
 int status_one(struct task *t)
 {
         struct report_state *s = t->state;
-        return db_await(t, vm_brief(request_argument(t, "hostname"), &s->brief), status_one_answer);
+        const char *hostname = request_argument(t, "hostname");
+        char key[32];
+        if (!hostname_valid(hostname))
+                return web_unknown_vm(t);
+        snprintf(key, sizeof key, "%p", (void *)t);
+        return batch_await(t, web_of(t)->briefs, key, brief_item(hostname), &s->brief, status_one_answer);
 }
 
 static int status_all_answer(struct task *t)
