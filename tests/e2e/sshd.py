@@ -120,7 +120,8 @@ class SshLab(Lab):
     """A lab whose VMs are `count` such machines. Its programs are the build's, but for a runner with a provider for tests."""
 
     def __init__(self, count, name="collect-ssh", **harvest):
-        self.programs = None
+        runner = BUILD / "tests/unit/harvest/lablink-runner-sshd"
+        assert runner.exists(), "%s is not built: ninja makes it where cmocka is" % runner
         super().__init__(name=name, config={"provider": {"kind": "terraform"}, "harvest": harvest,
                                             "security": {"client_auth": "token"}})
         module = self.directory / "module"
@@ -130,7 +131,7 @@ class SshLab(Lab):
         self.programs.mkdir()
         for program in ("lablink-allocator", "lablink-client"):
             shutil.copy2(BUILD / program, self.programs / program)
-        shutil.copy2(BUILD / "tests/unit/harvest/lablink-runner-sshd", self.programs / "lablink-runner")
+        shutil.copy2(runner, self.programs / "lablink-runner")
         key = self.directory / "key"
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
         self.public_key = key.with_suffix(".pub").read_text()
