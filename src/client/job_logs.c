@@ -133,7 +133,6 @@ static int put_done(struct task *t)
         struct logs *l = t->state;
         const char *why;
         enum cloud_outcome outcome = cloud_outcome(l->cloud, &why);
-        failpoint("agent.logs-put");
         if (outcome == CLOUD_CLOSED && ++l->closed >= CLOSED_TRIES)
                 return give_up_cloud(t, why);
         if (outcome == CLOUD_CLOSED || outcome == CLOUD_LATER)

@@ -3,11 +3,14 @@ by which of the scenarios below; a word without a scenario is a failure."""
 
 import io
 import os
+import pathlib
+import tempfile
 import time
 import zipfile
 
 import pytest
 
+from cloud import Cloud, names
 from lab import wait_until
 from load import Load, database_rows, until_answered
 from points import Order, all_points, order_bytes
@@ -71,9 +74,9 @@ def order():
 
 @pytest.fixture
 def faulty(order, new_lab, workshop):
-    def start(sandboxes):
+    def start(sandboxes, **words):
         new_lab.environment["TEST_POINTS"] = order.path
-        return Faulty(workshop(name="points") if sandboxes else new_lab(name="points"), order)
+        return Faulty(workshop(name="points") if sandboxes else new_lab(name="points", **words), order)
 
     return start
 
@@ -192,10 +195,32 @@ def agents_fail(faulty, points, prefix):
     it.nothing()
 
 
+def applies_fail(faulty, points, prefix):
+    """The runner dies before its engine has begun, which asks for a repair, or when it has ended, which does not."""
+    with tempfile.TemporaryDirectory(prefix="lablink-test-cloud-", dir="/tmp") as place:
+        cloud = Cloud(pathlib.Path(place))
+        it = faulty(sandboxes=False, config=cloud.config())
+        pending = it.lab.state / "terraform/pending.json"
+        code = lambda: it.up() or it.lab.get("/readyz").json()["provider"]["code"]
+        for number, point in enumerate(points, 1):
+            it.order.arm(point)
+            assert it.ended(it.operate("/api/launch", point, {"num_vms": 1})) == "interrupted"
+            assert it.order.hit(), "%s was never reached" % point
+            if point == "terraform.before-apply":
+                assert pending.exists() and len(cloud.machines()) == number - 1
+                wait_until(lambda: code() == "interrupted-apply", 120)
+                assert it.ended(it.operate("/api/admin/repair", "repair " + point, {"action": "retry"})) == "done"
+            wait_until(lambda: not pending.exists() and code() == "ready", 120, lambda: it.lab.log()[-3000:])
+            wanted = names(*range(1, number + 1))
+            assert [vm["hostname"] for vm in it.lab.vms()] == wanted == cloud.machines()
+        assert it.ended(it.operate("/destroy", "end")) == "done"
+        assert it.lab.vms() == [] and cloud.machines() == []
+
+
 SCENARIOS = {
     "claim": requests_fail, "logs": requests_fail, "report": requests_fail, "release": requests_fail,
     "assignment": requests_fail, "operation": operations_fail, "launch": launches_fail, "destroy": destroys_fail,
-    "reset": resets_fail, "agent": agents_fail, "collect": collects_fail,
+    "reset": resets_fail, "agent": agents_fail, "collect": collects_fail, "terraform": applies_fail,
 }
 
 
