@@ -222,7 +222,7 @@ int run_download(struct cli *cli, _unused_ int argc, _unused_ char **argv, struc
         int r = read_wishes(&d, error);
         if (r == 0)
                 r = choose_place(&d, error);
-        if (r != 0)
+        if (r != 0 || !d.part)
                 return r;
         read_record(&d);
         if (d.path)
