@@ -1,7 +1,18 @@
 /*
- * What every provider shares: what `list` and `reach` fill in, and its release.
+ * What every provider shares: a line of its output, what `list` and `reach` fill in, and their release.
  */
 #include "provider/provider.h"
+
+void sink_line(const struct provider_sink *sink, const char *format, ...)
+{
+        if (!sink || !sink->line)
+                return;
+        va_list args;
+        va_start(args, format);
+        _cleanup_free_ char *text = xvasprintf(format, args);
+        va_end(args);
+        sink->line(sink->userdata, text);
+}
 
 void provider_vms_clear(struct provider_vms *vms)
 {

@@ -20,6 +20,9 @@ struct provider_sink {
         void *userdata;
 };
 
+/* One line of output; nothing when there is no sink. */
+void sink_line(const struct provider_sink *sink, const char *format, ...) _printf_(2, 3);
+
 struct provider_order { /* a machine to make */
         const char *hostname;
         const char *token; /* its own secret; the provider keeps it where only root and that VM can read it */

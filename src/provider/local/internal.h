@@ -149,6 +149,3 @@ int relay_run(struct relay *relay, struct error *error);
 
 /* check.c */
 int local_check(struct provider *p, char **ret_code, char **ret_hint, char ***ret_detail);
-
-/* What goes to the operation's output. */
-void sink_line(const struct provider_sink *sink, const char *format, ...) _printf_(2, 3);

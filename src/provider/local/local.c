@@ -17,17 +17,6 @@
 
 #define REMOVE_TRIES 20
 
-void sink_line(const struct provider_sink *sink, const char *format, ...)
-{
-        if (!sink || !sink->line)
-                return;
-        va_list args;
-        va_start(args, format);
-        _cleanup_free_ char *text = xvasprintf(format, args);
-        va_end(args);
-        sink->line(sink->userdata, text);
-}
-
 static void sink_progress(const struct provider_sink *sink, size_t done, size_t total)
 {
         if (sink && sink->progress)

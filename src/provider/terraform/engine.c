@@ -223,8 +223,8 @@ static void read_output(struct run *run, int which)
 
 static void ask_to_stop(struct run *run, int64_t now)
 {
-        tf_say(run->call->sink,
-               "Cancelling: the engine is asked to stop; what it is just making it finishes or gives up.");
+        sink_line(run->call->sink,
+                  "Cancelling: the engine is asked to stop; what it is just making it finishes or gives up.");
         run->stopped = true;
         run->stopping_ms = now;
         kill(run->pid, SIGINT);

@@ -37,8 +37,6 @@ struct provider {
         int64_t pulled_ms;
 };
 
-/* What goes to the operation's output. */
-void tf_say(const struct provider_sink *sink, const char *format, ...) _printf_(2, 3);
 char *tf_path(const struct provider *p, const char *name); /* STATE/terraform/NAME; owned by the caller */
 
 /* hcl.c: `text` as a quoted string of HCL */

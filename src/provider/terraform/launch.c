@@ -137,7 +137,7 @@ static void clear_up(struct provider *p, const json_t *names, size_t *ret_made, 
         if (r == 0)
                 r = tokens_save(p, tokens, &error);
         if (r < 0)
-                tf_say(sink, "%s", error_text(&error));
+                sink_line(sink, "%s", error_text(&error));
 }
 
 int tf_launch(struct provider *p, const struct provider_order *orders, size_t n, const struct provider_sink *sink,

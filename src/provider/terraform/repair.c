@@ -46,14 +46,15 @@ static void tell_missing(const json_t *pending, const struct tf_state *state, co
         const json_t *name;
         json_array_foreach (json_object_get(pending, "names"), i, name)
                 if (!state_find(state, str_or(json_string_value(name), "")))
-                        tf_say(sink, "%s does not exist. If the cloud's own pages show it all the same, end it there.",
-                               str_or(json_string_value(name), "?"));
+                        sink_line(sink,
+                                  "%s does not exist. If the cloud's own pages show it all the same, end it there.",
+                                  str_or(json_string_value(name), "?"));
 }
 
 static int refresh(struct provider *p, const json_t *pending, const struct provider_sink *sink, struct error *error)
 {
         _cleanup_state_ struct tf_state before = {.last = -1}, after = {.last = -1};
-        tf_say(sink, "Comparing the state with what exists.");
+        sink_line(sink, "Comparing the state with what exists.");
         int r = state_read(p, &before, error);
         if (r == 0)
                 r = tf_refresh(p, before.last + 1, sink, error);
@@ -65,7 +66,7 @@ static int refresh(struct provider *p, const json_t *pending, const struct provi
                 return r;
         tell_missing(pending, &after, sink);
         pending_clear(p);
-        tf_say(sink, "%zu VM%s in the state now.", after.n, after.n == 1 ? " is" : "s are");
+        sink_line(sink, "%zu VM%s in the state now.", after.n, after.n == 1 ? " is" : "s are");
         return tf_record(p, NULL, sink, error);
 }
 
@@ -102,9 +103,9 @@ static int unlock(struct provider *p, const json_t *pending, const struct provid
         if (r < 0)
                 return r;
         if (id)
-                tf_say(sink, "The state is locked by %s: taking the lock away.", id);
+                sink_line(sink, "The state is locked by %s: taking the lock away.", id);
         else
-                tf_say(sink, "The state is not locked.");
+                sink_line(sink, "The state is not locked.");
         if (id)
                 r = tf_unlock(p, id, sink, error);
         return r < 0 ? r : refresh(p, pending, sink, error);

@@ -11,17 +11,6 @@
 #include "base/text.h"
 #include "provider/terraform/internal.h"
 
-void tf_say(const struct provider_sink *sink, const char *format, ...)
-{
-        if (!sink || !sink->line)
-                return;
-        va_list args;
-        va_start(args, format);
-        _cleanup_free_ char *text = xvasprintf(format, args);
-        va_end(args);
-        sink->line(sink->userdata, text);
-}
-
 char *tf_path(const struct provider *p, const char *name)
 {
         return path_join(p->dir, name);

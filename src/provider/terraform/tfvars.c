@@ -63,11 +63,11 @@ void tfvars_ask_gpu(struct provider *p, const struct provider_sink *sink)
                 return;
         _cleanup_aws_ struct aws *aws = open_aws(p);
         if (aws_instance_type_get(aws, type, &answer, &error) < 0) {
-                tf_say(sink, "Whether %s has a GPU is guessed by its name: %s", type, error_text(&error));
+                sink_line(sink, "Whether %s has a GPU is guessed by its name: %s", type, error_text(&error));
                 return;
         }
         _cleanup_free_ char *text = xasprintf("%s %s", type, answer.nvidia ? "true" : "false");
-        tf_say(sink, "%s has %s.", type, answer.nvidia ? str_or(answer.gpu, "an NVIDIA GPU") : "no NVIDIA GPU");
+        sink_line(sink, "%s has %s.", type, answer.nvidia ? str_or(answer.gpu, "an NVIDIA GPU") : "no NVIDIA GPU");
         aws_instance_type_clear(&answer);
         if (dir_make(p->dir, 0700, NULL) == 0)
                 file_write(path, text, strlen(text), 0600, NULL);
@@ -129,7 +129,7 @@ void tfvars_publish(struct provider *p, const struct provider_sink *sink)
         _cleanup_aws_ struct aws *aws = open_aws(p);
         write_text(p, &text);
         if (aws_put_object(aws, bucket, key, text.data, text.len, "text/plain", &error) < 0)
-                tf_say(sink, "%s was not copied to s3://%s/%s: %s", TFVARS_NAME, bucket, key, error_text(&error));
+                sink_line(sink, "%s was not copied to s3://%s/%s: %s", TFVARS_NAME, bucket, key, error_text(&error));
         else
-                tf_say(sink, "%s was copied to s3://%s/%s", TFVARS_NAME, bucket, key);
+                sink_line(sink, "%s was copied to s3://%s/%s", TFVARS_NAME, bucket, key);
 }

@@ -214,8 +214,8 @@ static int apply(struct provider *p, const struct tf_change *change, const json_
         if (ended_orderly(p, status, r == -ECANCELED))
                 pending_clear(p);
         else if (r < 0)
-                tf_say(sink, "This apply was cut off: some VMs may exist that its state does not name. "
-                             "`lablink repair` tells what can be done.");
+                sink_line(sink, "This apply was cut off: some VMs may exist that its state does not name. "
+                                "`lablink repair` tells what can be done.");
         return r;
 }
 
@@ -249,7 +249,7 @@ static int discard_one(struct provider *p, const struct tf_vm *vm, int64_t count
                 "apply",      "-destroy", "-auto-approve", "-json", "-input=false", "-var-file=" TFVARS_NAME,
                 LOCK_TIMEOUT, counted,    target,          NULL};
         int status = 0;
-        tf_say(sink, "%s was only half made: it is removed", vm->hostname);
+        sink_line(sink, "%s was only half made: it is removed", vm->hostname);
         return step(p, argv, &stream, false, &status, error);
 }
 
@@ -273,7 +273,7 @@ static int push_lost_state(struct provider *p, const struct provider_sink *sink,
         int status = 0;
         if (!state_was_lost(p))
                 return 0;
-        tf_say(sink, "A state that could not be written is sent now.");
+        sink_line(sink, "A state that could not be written is sent now.");
         int r = step(p, argv, &stream, false, &status, error);
         if (r == 0)
                 unlink(path);
