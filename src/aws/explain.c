@@ -133,11 +133,18 @@ static char *action_in(const char *text)
         return len && len < 100 && memchr(at, ':', len) ? xstrndup(at, len) : NULL;
 }
 
+/* What is said of a wrong signature repeats the request that was signed, and nothing of that is repeated here. */
+static bool quotes_request(const char *text)
+{
+        return text && (strstr(text, "SignatureDoesNotMatch") || strstr(text, "InvalidSignatureException"));
+}
+
 static void add_sentence(struct buf *out, const struct rule *rule, const struct aws_fault *fault)
 {
+        bool quotes = quotes_request(fault->code) || quotes_request(fault->message);
         buf_adds(out, rule->sentence);
         if (rule->flags & WANTS_ACTION) {
-                _cleanup_free_ char *said = action_in(fault->message);
+                _cleanup_free_ char *said = quotes ? NULL : action_in(fault->message);
                 buf_addf(out, " %s", said ? said : str_or(fault->action, "this"));
         }
         if (!(rule->flags & WANTS_REGION) || !fault->region)

@@ -130,6 +130,11 @@ void loop_init(struct loop *loop)
         uv_unref((uv_handle_t *)&loop->check);
 }
 
+void loop_free_handle(uv_handle_t *handle)
+{
+        free(handle);
+}
+
 void loop_run(struct loop *loop)
 {
         uv_run(&loop->uv, UV_RUN_DEFAULT);

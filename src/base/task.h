@@ -48,6 +48,8 @@ void loop_init(struct loop *loop);
 void loop_run(struct loop *loop);    /* until uv_stop or nothing is left */
 void loop_deinit(struct loop *loop); /* closes every handle that is left */
 void loop_hook(struct loop *loop, struct turn_hook *hook);
+/* For uv_close() of a handle that was allocated for itself: frees it. */
+void loop_free_handle(uv_handle_t *handle);
 
 struct task_class {
         const char *name;

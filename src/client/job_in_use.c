@@ -23,16 +23,11 @@ struct in_use {
 
 static int look(struct task *t);
 
-static void free_poll(uv_handle_t *handle)
-{
-        free(handle);
-}
-
 static void forget_process(struct in_use *u)
 {
         if (u->ended) {
                 uv_poll_stop(u->ended);
-                uv_close((uv_handle_t *)STEAL(u->ended), free_poll);
+                uv_close((uv_handle_t *)STEAL(u->ended), loop_free_handle);
         }
         closep(&u->pidfd);
         u->pidfd = -1;

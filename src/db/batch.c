@@ -222,17 +222,12 @@ struct batch *batch_new(struct loop *loop, const struct batch_kind *kind)
         return batch;
 }
 
-static void free_timer(uv_handle_t *handle)
-{
-        free(handle);
-}
-
 struct batch *batch_free(struct batch *batch)
 {
         if (!batch)
                 return NULL;
         list_remove(&batch->hook.link);
-        uv_close((uv_handle_t *)batch->timer, free_timer);
+        uv_close((uv_handle_t *)batch->timer, loop_free_handle);
         if (batch->request)
                 db_request_abandon(batch->request);
         for (size_t i = 0; i < batch->n_sent; i++)

@@ -485,11 +485,6 @@ int db_pool_new(struct loop *loop, const struct db_pool_options *options, struct
         return 0;
 }
 
-static void free_timer(uv_handle_t *handle)
-{
-        free(handle);
-}
-
 static void end_queue(struct list *queue)
 {
         while (!list_empty(queue)) {
@@ -506,7 +501,7 @@ struct db_pool *db_pool_free(struct db_pool *pool)
         list_remove(&pool->hook.link);
         if (pool->loop->db == pool)
                 pool->loop->db = NULL;
-        uv_close((uv_handle_t *)pool->timer, free_timer);
+        uv_close((uv_handle_t *)pool->timer, loop_free_handle);
         for (size_t i = 0; i < pool->n_connections; i++) {
                 struct connection *c = &pool->connections[i];
                 db_link_close(c->link);

@@ -29,11 +29,6 @@ struct channel {
         bool spare;
 };
 
-static void free_handle(uv_handle_t *handle)
-{
-        free(handle);
-}
-
 static void end(struct channel *c, unsigned code, const char *reason)
 {
         if (c->dial)
@@ -42,7 +37,7 @@ static void end(struct channel *c, unsigned code, const char *reason)
                 ws_close(c->data, code, reason);
         if (c->local)
                 ws_close(c->local, code, NULL);
-        uv_close((uv_handle_t *)c->timer, free_handle);
+        uv_close((uv_handle_t *)c->timer, loop_free_handle);
         list_remove(&c->link);
         c->all->n--;
         buf_deinit(&c->start);

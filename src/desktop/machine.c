@@ -323,18 +323,13 @@ void hub_stop(struct hub *hub)
         }
 }
 
-static void free_handle(uv_handle_t *handle)
-{
-        free(handle);
-}
-
 struct hub *hub_free(struct hub *hub)
 {
         if (!hub)
                 return NULL;
         hub_stop(hub);
         errands_end(hub);
-        uv_close((uv_handle_t *)hub->tick, free_handle);
+        uv_close((uv_handle_t *)hub->tick, loop_free_handle);
         free(hub);
         return NULL;
 }

@@ -133,17 +133,12 @@ struct thumbnailer *thumbnailer_new(struct loop *loop, const char *desktop,
         return t;
 }
 
-static void free_handle(uv_handle_t *handle)
-{
-        free(handle);
-}
-
 struct thumbnailer *thumbnailer_free(struct thumbnailer *t)
 {
         if (!t)
                 return NULL;
         disconnect(t);
-        uv_close((uv_handle_t *)t->timer, free_handle);
+        uv_close((uv_handle_t *)t->timer, loop_free_handle);
         free(t);
         return NULL;
 }

@@ -152,11 +152,6 @@ struct tunnel *tunnel_new(const struct tunnel_options *options)
         return t;
 }
 
-static void free_handle(uv_handle_t *handle)
-{
-        free(handle);
-}
-
 struct tunnel *tunnel_free(struct tunnel *t)
 {
         if (!t)
@@ -168,7 +163,7 @@ struct tunnel *tunnel_free(struct tunnel *t)
         if (t->control)
                 ws_close(t->control, WS_CODE_GOING_AWAY, NULL);
         ws_set_drop(&t->set); /* nobody waits for the other side's last word */
-        uv_close((uv_handle_t *)t->timer, free_handle);
+        uv_close((uv_handle_t *)t->timer, loop_free_handle);
         buf_deinit(&t->message);
         free(t);
         return NULL;

@@ -21,15 +21,10 @@
 #define ADMIN_CONNECTIONS 64u
 #define VM_CONNECTIONS 2048u /* of VMs on this very machine */
 
-static void free_handle(uv_handle_t *handle)
-{
-        free(handle);
-}
-
 static void close_handle(void *handle)
 {
         if (handle)
-                uv_close(handle, free_handle);
+                uv_close(handle, loop_free_handle);
 }
 
 /* --- the end of a turn -------------------------------------------------------------------------------------------- */

@@ -57,11 +57,6 @@ static void on_answers(uv_poll_t *poll, int status _unused_, int events)
                 uv_poll_stop(poll);
 }
 
-static void free_handle(uv_handle_t *handle)
-{
-        free(handle);
-}
-
 void archives_start(struct web *web, int fd)
 {
         web->archives = fd;
@@ -75,7 +70,7 @@ void archives_start(struct web *web, int fd)
 void archives_stop(struct web *web)
 {
         if (web->archive_poll)
-                uv_close((uv_handle_t *)STEAL(web->archive_poll), free_handle);
+                uv_close((uv_handle_t *)STEAL(web->archive_poll), loop_free_handle);
 }
 
 /* --- the waits ----------------------------------------------------------------------------------------------------- */
