@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "db/cluster_internal.h"
 
 /* --- the cluster -------------------------------------------------------------------------------------------------- */
 
@@ -101,9 +102,9 @@ void pg_close(struct pg *pg)
 
 /* --- plain SQL ---------------------------------------------------------------------------------------------------- */
 
-static char *run(const struct pg *pg, const char *sql)
+static char *run_as(const char *conninfo, const char *sql)
 {
-        PGconn *connection = PQconnectdb(pg->conninfo);
+        PGconn *connection = PQconnectdb(conninfo);
         if (PQstatus(connection) != CONNECTION_OK)
                 fail_msg("%s", PQerrorMessage(connection));
         PGresult *result = PQexec(connection, sql);
@@ -116,9 +117,20 @@ static char *run(const struct pg *pg, const char *sql)
         return value;
 }
 
+static char *run(const struct pg *pg, const char *sql)
+{
+        return run_as(pg->conninfo, sql);
+}
+
 void pg_exec(const struct pg *pg, const char *sql)
 {
         free(run(pg, sql));
+}
+
+void pg_admin(const struct pg *pg, const char *sql)
+{
+        _cleanup_free_ char *conninfo = cluster_admin_conninfo(pg->cluster);
+        free(run_as(conninfo, sql));
 }
 
 char *pg_value(const struct pg *pg, const char *sql)

@@ -30,6 +30,7 @@ void pg_start(struct pg *pg); /* again, after a stop or a kill */
 
 /* On a connection of its own; fails the test when the server refuses. */
 void pg_exec(const struct pg *pg, const char *sql);
+void pg_admin(const struct pg *pg, const char *sql); /* as the cluster's superuser */
 /* First column of the first row, "" for null and for no row. Owned by the caller. */
 char *pg_value(const struct pg *pg, const char *sql);
 int64_t pg_number(const struct pg *pg, const char *sql);
