@@ -160,6 +160,9 @@ struct db_query collection_find(const char *selection, struct json_answer *ret)
         return db_query(&statement, ret, DB_TEXT(selection));
 }
 
+/* So long after a look at them the files count as unknown again. */
+#define STALE "10 minutes"
+
 struct db_query collection_guard(struct json_answer *ret)
 {
         static const struct db_statement statement = {
@@ -168,9 +171,13 @@ struct db_query collection_guard(struct json_answer *ret)
                 .sql = "with held as ("
                        "   select v.id, (select max(m.collected_at) from collection_vms m"
                        "                  where m.vm_id = v.id and m.hostname = v.hostname and m.email = v.email) as at"
-                       "     from vms v where v.launched and v.email is not null and " HERE("v") ")"
-                       " select count(*) as vms, count(*) filter (where at is null) as uncollected, "
-                       ISO("max(at)") " as collected_at, " ISO("min(at)") " as oldest_at from held",
+                       "     from vms v where v.launched and v.email is not null and " HERE("v") "),"
+                       " look as (select value, (value->>'at')::timestamptz as at from settings where key = 'files_look')"
+                       " select count(*) as vms, count(*) filter (where h.at is null) as uncollected,"
+                       "        count(*) filter (where greatest(h.at, l.at) < now() - interval '" STALE "') as stale, "
+                       ISO("max(h.at)") " as collected_at, " ISO("min(h.at)") " as oldest_at,"
+                       "        (select value from look where at > coalesce(max(h.at), '-infinity')) as look"
+                       "   from held h left join look l on true",
                 // clang-format on
                 .rows = DB_ONE,
                 .decode = answer_object,

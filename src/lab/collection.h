@@ -42,5 +42,7 @@ struct db_query collection_get(int64_t id, struct json_answer *ret);
 /* The open one of a selection. */
 struct db_query collection_find(const char *selection, struct json_answer *ret);
 /* What a destroy would lose: {"vms": with a participant, "uncollected": of these, never collected since they have it,
- * "collected_at": of the last good one of any VM, "oldest_at": of the VM that was collected longest ago}. */
+ * "stale": of these, neither collected nor looked at for ten minutes, "collected_at": of the last good one of any VM,
+ * "oldest_at": of the VM that was collected longest ago, "look": what the last look found, null when it was collected
+ * since}. */
 struct db_query collection_guard(struct json_answer *ret);

@@ -21,7 +21,6 @@ void admin_state_free(void *state)
         json_decref(s->provider.value);
         json_decref(s->list.array);
         json_decref(s->files.value);
-        json_decref(s->files_look.value);
         json_decref(s->aws.value);
         free(s->aws_problem);
         free(s->hostname);
@@ -56,16 +55,6 @@ static void add_aws(const struct admin_state *s, json_t *model)
                 json_object_set_new(model, "aws_problem", json_string(s->aws_problem));
 }
 
-/* What a destroy would lose: when files were collected, and what was new when somebody looked. */
-static void add_files(const struct admin_state *s, json_t *model)
-{
-        json_t *files = json_copy(s->files.value);
-        const char *look = json_get_string(s->files_look.value, "at"), *at = json_get_string(files, "collected_at");
-        bool newer = look && (!at || strcmp(look, at) > 0); /* a later collection has what was seen then */
-        json_object_set(files, "look", newer ? s->files_look.value : json_null());
-        json_object_set_new(model, "files", files);
-}
-
 static int overview_answer(struct task *t)
 {
         struct admin_state *s = t->state;
@@ -81,7 +70,7 @@ static int overview_answer(struct task *t)
                                   json_object_get(counts, "assigned"), "extension", web->config->machine.extension);
         if (str_eq(s->template_name, "admin"))
                 json_object_set_new(model, "aws", aws_model(web, s->aws.value));
-        add_files(s, model);
+        json_object_set(model, "files", s->files.value);
         if (!request_wants_json(t)) {
                 add_orphans(model);
                 add_aws(s, model);
@@ -116,18 +105,12 @@ static int overview_look(struct task *t)
         return db_await(t, vm_counts(&s->counts), overview_operation);
 }
 
-static int overview_files(struct task *t)
-{
-        struct admin_state *s = t->state;
-        return db_await(t, setting_get("files_look", &s->files_look), overview_look);
-}
-
 static int overview(struct task *t, const char *template_name)
 {
         struct admin_state *s = t->state;
         s->template_name = template_name;
         s->status = s->status ? s->status : 200;
-        return db_await(t, collection_guard(&s->files), overview_files);
+        return db_await(t, collection_guard(&s->files), overview_look);
 }
 
 int admin_overview(struct task *t, unsigned status)

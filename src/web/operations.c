@@ -148,7 +148,7 @@ int launch_start(struct task *t)
         return db_await(t, vm_counts(&s->counts), launch_counted);
 }
 
-/* --- destroy: not by mistake, while files were never collected ------------------------------------------------------ */
+/* --- destroy: not by mistake, while files may be lost -------------------------------------------------------------- */
 
 static bool says(struct task *t, const char *name)
 {
@@ -164,14 +164,27 @@ static int destroy_collection(struct task *t)
                      json_pack("{s:b, s:I}", "collect", 1, "collection", (json_int_t)s->collection.count));
 }
 
-static int uncollected(struct task *t)
+/* Why files may be lost, as a sentence; NULL: none can be, as far as anybody knows. */
+static char *loss_of(const json_t *files)
+{
+        long long never = json_integer_value(json_object_get(files, "uncollected"));
+        long long fresh = json_integer_value(json_object_get(json_object_get(files, "look"), "new_files"));
+        long long stale = json_integer_value(json_object_get(files, "stale"));
+        if (never > 0)
+                return xasprintf("The files on %lld participants' VMs were never collected.", never);
+        if (fresh > 0)
+                return xasprintf("%lld file%s newer than what was collected.", fresh, fresh == 1 ? " is" : "s are");
+        if (stale > 0)
+                return xasprintf("Nobody has looked for ten minutes whether %lld participants' VMs have newer files "
+                                 "than were collected.",
+                                 stale);
+        return NULL;
+}
+
+static int uncollected(struct task *t, const char *loss)
 {
         struct follow_state *s = t->state;
-        long long vms = (long long)json_integer_value(json_object_get(s->guard.value, "uncollected"));
-        _cleanup_free_ char *sentence = xasprintf(
-                "The files on %lld participants' VMs were never collected. Collect them "
-                "first (collect), or say yes to lose them.",
-                vms);
+        _cleanup_free_ char *sentence = xasprintf("%s Collect them first (collect), or say yes to lose them.", loss);
         if (!request_wants_json(t))
                 return reply_error(t, 409, "uncollected-files", "%s", sentence);
         return reply_json(
@@ -184,14 +197,15 @@ static int destroy_guarded(struct task *t)
 {
         struct follow_state *s = t->state;
         bool asked = request_json(t) || request_field(t, "_key");
+        _cleanup_free_ char *loss = loss_of(s->guard.value);
         if (says(t, "collect")) {
                 _cleanup_json_ json_t *list = json_pack("{s:[s]}", "extensions", web_of(t)->config->machine.extension);
                 free(STEAL(s->arguments_text));
                 s->arguments_text = json_text(list);
                 return db_await(t, collection_take(s->arguments_text, &s->collection), destroy_collection);
         }
-        if (asked && !says(t, "yes") && json_integer_value(json_object_get(s->guard.value, "uncollected")) > 0)
-                return uncollected(t);
+        if (asked && loss && !says(t, "yes"))
+                return uncollected(t, loss);
         return start(t, "destroy", json_object());
 }
 

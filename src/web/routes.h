@@ -71,7 +71,7 @@ struct admin_state {
         bool asked_again;
         const char *template_name;
         unsigned status;
-        struct json_answer files, files_look;
+        struct json_answer files;
         char *hostname;
         struct json_answer aws;
         char aws_change[TOKEN_LENGTH + 1];

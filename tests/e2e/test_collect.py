@@ -356,6 +356,18 @@ def test_nothing_is_destroyed_unsaved(lab):
     answer = lab.post("/api/collections", admin=True, json={"look": True}, headers=JSON)
     looked = lab.wait_operation(answer.json()["operation"]["id"])["result"]
     assert looked["new_files"] >= 1
+    collect(lab, {"extensions": ["slp"]})
+    put(home(lab, lab.names.index(seat)), "Desktop/later.slp", b"later")
+    answer = lab.post("/api/collections", admin=True, json={"look": True}, headers=JSON)
+    lab.wait_operation(answer.json()["operation"]["id"])
+    refused = lab.post("/destroy", admin=True, json={}, headers=JSON).json()
+    assert "1 file is newer" in refused["error"] and refused["files"]["uncollected"] == 0, refused
+    lab.sql("update settings set value = value || jsonb_build_object('at', now() - interval '1 hour', 'new_files', 0)"
+            " where key = 'files_look'")
+    lab.sql("update collection_vms set collected_at = now() - interval '1 hour'")
+    refused = lab.post("/destroy", admin=True, json={}, headers=JSON).json()
+    assert "Nobody has looked" in refused["error"] and refused["files"]["stale"] == refused["files"]["vms"], refused
+    lab.sql("update settings set value = value || jsonb_build_object('at', now(), 'new_files', 1) where key = 'files_look'")
     assert "are new since" in lab.get("/admin/instances/delete", admin=True, headers={"Accept": "text/html"}).text
     with open(put(home(lab, 0), "Desktop/too-large.slp", b""), "wb") as stream:
         stream.truncate(65 << 20)
