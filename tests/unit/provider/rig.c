@@ -15,8 +15,6 @@
 #include "base/clock.h"
 #include "base/file.h"
 
-#define PATIENCE_MS 60000
-
 static const char agent_script[] = "#!/bin/sh\n"
                                    "echo \"$*\" >>/var/log/agent-calls\n"
                                    "[ \"$1\" = run ] && exec sleep 1000000\n"
@@ -152,7 +150,7 @@ char *rig_say(struct rig *rig, const char *vm, bool as_root, const char *script)
 
 void rig_wait(struct rig *rig, const char *vm, const char *script)
 {
-        int64_t deadline = clock_ms() + PATIENCE_MS;
+        int64_t deadline = clock_ms() + RIG_PATIENCE_MS;
         for (;;) {
                 _cleanup_buf_ struct buf out = BUF_NULL;
                 if (rig_run(rig, vm, true, script, &out) == 0)
@@ -235,7 +233,7 @@ void rig_assert_nothing_left(struct rig *rig)
 {
         _cleanup_buf_ struct buf mounts = BUF_NULL;
         struct provider_vms vms;
-        int64_t deadline = clock_ms() + PATIENCE_MS;
+        int64_t deadline = clock_ms() + RIG_PATIENCE_MS;
         while (rig_count_processes(rig, NULL) > 0) {
                 if (clock_ms() > deadline)
                         fail_msg("a process with a VM's user id is left");

@@ -8,6 +8,7 @@
 #include "provider/local/internal.h"
 #include "provider/local/local.h"
 
+#define RIG_PATIENCE_MS 60000 /* a wait longer than that is a failure */
 #define TOKEN_ONE "token-of-the-first-0123456789abcdef"
 #define TOKEN_TWO "token-of-the-second-0123456789abcdef"
 

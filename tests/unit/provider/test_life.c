@@ -17,8 +17,6 @@
 #include "base/file.h"
 #include "rig.h"
 
-#define PATIENCE_MS 60000
-
 static void launch_one(struct rig *rig)
 {
         _cleanup_error_ struct error error = ERROR_NULL;
@@ -30,7 +28,7 @@ static void launch_one(struct rig *rig)
 static void kill_vm(struct rig *rig, const char *name)
 {
         _cleanup_vm_ struct local_vm vm = {0};
-        int64_t deadline = clock_ms() + PATIENCE_MS;
+        int64_t deadline = clock_ms() + RIG_PATIENCE_MS;
         assert_int_equal(local_vm_load(rig->provider, name, &vm, NULL), 0);
         assert_int_equal(kill(vm.init.pid, SIGKILL), 0);
         while (rig_state(rig, name) != PROVIDER_STOPPED) {

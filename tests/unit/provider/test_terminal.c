@@ -19,8 +19,6 @@
 #include "base/file.h"
 #include "rig.h"
 
-#define PATIENCE_MS 60000
-
 static int open_lab(void **state)
 {
         struct rig *rig = xcalloc(1, sizeof *rig);
@@ -64,7 +62,7 @@ static void type(int terminal, const char *text)
 
 static void expect(int terminal, const char *text, struct buf *seen)
 {
-        int64_t deadline = clock_ms() + PATIENCE_MS;
+        int64_t deadline = clock_ms() + RIG_PATIENCE_MS;
         while (!strstr(buf_str(seen), text)) {
                 char block[1024];
                 struct pollfd wait = {.fd = terminal, .events = POLLIN};
