@@ -45,7 +45,7 @@ test-e2e: ## Runs whole workshops with real sandboxes and killed processes; need
 test-load: ## Runs the rush, thousands of waiting VMs and floods of words, for minutes; needs root (ARGS goes to pytest).
 	@tools/test load -- $(ARGS)
 
-test-browser: ## Opens the pages in Chromium; needs root (ARGS goes to pytest).
+test-browser: ## Opens the pages in Chromium and Firefox; needs root (ARGS goes to pytest).
 	@tools/test browser -- $(ARGS)
 
 test-tsan: ## Runs what has helper threads under the thread sanitizer.

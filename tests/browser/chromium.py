@@ -5,6 +5,7 @@ import shutil
 import tempfile
 
 from selenium import webdriver
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 
@@ -26,6 +27,7 @@ def start(width=1280, height=900, scripts=True):
     driver = webdriver.Chrome(service=Service(shutil.which("chromedriver") or "chromedriver"), options=options)
     driver.set_page_load_timeout(60)
     driver.profile_directory = profile
+    driver.press = lambda text: ActionChains(driver).send_keys(text).perform()
     return driver
 
 

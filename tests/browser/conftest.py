@@ -1,6 +1,7 @@
 """A Chromium for the tests of pages: the distribution's own, driven by the driver of its package.
 
 browser   opens pages; after each test nothing may stand in its console: no error, no refused script, no missing file
+seats     a lab whose VMs have desktops, the same for all tests: at least two seats are free
 """
 
 import pathlib
@@ -8,9 +9,12 @@ import sys
 
 import pytest
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
+HERE = pathlib.Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "e2e")]
 
 from chromium import start, stop  # noqa: E402
+from lab import Lab, wait_until  # noqa: E402
+from seat import PATIENCE, release  # noqa: E402
 
 # What a browser says about an answer that a test asked for on purpose (a 404 page) is not a mistake of the page.
 EXPECTED = ("the server responded with a status of 4", "the server responded with a status of 503")
@@ -46,3 +50,21 @@ def browser_without_scripts():
     driver = start(scripts=False)
     yield driver
     stop(driver)
+
+
+@pytest.fixture(scope="session")
+def desk():
+    with Lab(name="desk", config={"desktop": {"mode": "browser"}, "local": {"outside": False}}) as lab:
+        lab.launch(4)
+        yield lab
+
+
+@pytest.fixture
+def seats(desk, request):
+    """Those of the test before are released and made fresh meanwhile."""
+    request.node.labs = [desk]
+    for vm in desk.vms():
+        if vm["email"]:
+            release(desk, vm["hostname"])
+    wait_until(lambda: desk.get("/api/unassigned_vms_count").json()["count"] >= 2, PATIENCE, lambda: desk.vms())
+    return desk
