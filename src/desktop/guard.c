@@ -1,6 +1,8 @@
 /*
  * The guard of a VM: it looks at the seat, closes what no longer fits, waits until the VM is announced, and looks again.
  * The watch is set before the query, so nothing falls between; after the listening connection was lost every watch fires.
+ * Who came after a query was sent is judged by the next one, which each arrival asks for: an older answer does not know
+ * them.
  */
 #include <string.h>
 
@@ -27,7 +29,7 @@ static enum hub_end judge(const struct hub *hub, const struct desktop_seat *seat
 {
         if (!seat->found || seat->tenancy != visit->tenancy)
                 return HUB_END_SEAT;
-        if (visit->role == HUB_PARTICIPANT && visit->cookie_hash[0] && !sits(seat, visit->cookie_hash))
+        if (visit->role == HUB_PARTICIPANT && !sits(seat, visit->cookie_hash))
                 return HUB_END_ELSEWHERE;
         if (visit->role == HUB_HELPER && hub->options.assist == HUB_ASSIST_CONSENT && !seat->assist)
                 return HUB_END_FORBIDDEN;
@@ -38,7 +40,7 @@ static struct session *first_misfit(struct machine *machine, enum hub_end *ret)
 {
         list_for_each (link, &machine->sessions) {
                 struct session *session = list_entry(link, struct session, link);
-                *ret = judge(machine->hub, &machine->seat, &session->visit);
+                *ret = session->asked ? judge(machine->hub, &machine->seat, &session->visit) : HUB_END_NONE;
                 if (*ret != HUB_END_NONE)
                         return session;
         }
@@ -61,7 +63,7 @@ static int guard_answer(struct task *t)
         enum hub_end end;
         for (struct session *session; (session = first_misfit(machine, &end));)
                 session_end(session, end);
-        if (!machine->seat.found)
+        if (machine->asked && (!machine->seat.found || strcmp(machine->seat.secret_hash, machine->secret_hash) != 0))
                 machine_hang_up(machine);
         return machine->leaving ? 0 : watch_await(t, &machine->watch, has_helper(machine) ? CONSENT_MS : 0, guard_look);
 }
@@ -70,6 +72,9 @@ static int guard_look(struct task *t)
 {
         struct machine *machine = machine_of(t);
         desktop_seat_deinit(&machine->seat);
+        machine->asked = true;
+        list_for_each (link, &machine->sessions)
+                list_entry(link, struct session, link)->asked = true;
         watch_start(t->loop, &machine->watch, machine->hub->options.channel, machine->hostname);
         return db_await(t, desktop_guard(machine->hostname, &machine->seat), guard_answer);
 }

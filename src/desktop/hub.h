@@ -59,7 +59,7 @@ struct hub_visit {
         enum hub_end refused; /* not NONE: is told this and nothing else */
         char hostname[256];
         int64_t tenancy;
-        char cookie_hash[65]; /* participants: of the cookie; "" for a ticket's */
+        char cookie_hash[65]; /* participants: of the cookie, or of the one that asked for the ticket */
         bool other_allocator; /* the agent is connected to another one, as far as the database knows */
 };
 
@@ -75,10 +75,12 @@ void hub_audit(struct hub *hub, const char *who, const char *action, const char 
 
 /* --- agents --------------------------------------------------------------------------------------------------------- */
 
-/* `link` is the name under which the connection stands in agent_links; it is cleared when the connection ends. */
+/* `link` is the name under which the connection stands in agent_links; it is cleared when the connection ends. The secret
+ * is the one with which the agent came (its hash): when the VM has another one, nothing of that agent stays. */
 void hub_link(struct hub *hub, char *out, size_t size); /* a new name for a connection */
 void hub_control_lost(struct hub *hub, const char *hostname, const char *link);
-void hub_control(struct hub *hub, const char *hostname, const char *link, int fd, const void *early, size_t early_len);
+void hub_control(struct hub *hub, const char *hostname, const char *link, const char *secret_hash, int fd,
+                 const void *early, size_t early_len);
 /* Does a session of this VM, or its place for a spare, wait for this id? An id is good once: it is taken. */
 bool hub_expects(struct hub *hub, const char *hostname, const char *id);
 void hub_data(struct hub *hub, const char *hostname, const char *id, int fd, const void *early, size_t early_len);

@@ -107,8 +107,20 @@ static void control_ended(struct machine *machine)
         machine_settle(machine);
 }
 
+void machine_end_sessions(struct machine *machine, enum hub_end end)
+{
+        for (struct list *link = machine->sessions.next, *next; link != &machine->sessions; link = next) {
+                next = link->next;
+                bool last = next == &machine->sessions; /* ending the last one may end the machine */
+                session_end(list_entry(link, struct session, link), end);
+                if (last)
+                        return;
+        }
+}
+
 void machine_hang_up(struct machine *machine)
 {
+        machine_end_sessions(machine, HUB_END_LOST);
         if (!machine->control)
                 return;
         ws_close(STEAL(machine->control), 4004, "{\"code\":\"unknown-vm\"}");
@@ -179,7 +191,8 @@ static void control_closed(struct ws *ws, unsigned code, const char *reason _unu
 
 static const struct ws_handler control_handler = {.data = control_data, .closed = control_closed};
 
-void hub_control(struct hub *hub, const char *hostname, const char *link, int fd, const void *early, size_t early_len)
+void hub_control(struct hub *hub, const char *hostname, const char *link, const char *secret_hash, int fd,
+                 const void *early, size_t early_len)
 {
         if (hub->stopping) {
                 close(fd);
@@ -201,6 +214,11 @@ void hub_control(struct hub *hub, const char *hostname, const char *link, int fd
         if (older)
                 ws_close(older, 4001, "{\"code\":\"replaced\"}");
         drop_spares(machine);
+        if (strcmp(machine->secret_hash, secret_hash) != 0)
+                machine_end_sessions(machine,
+                                     HUB_END_LOST); /* what passes through the older agent ends with its secret */
+        snprintf(machine->secret_hash, sizeof machine->secret_hash, "%s", secret_hash);
+        machine->asked = false;
         machine->told_ms = 0;
         machine_say(machine, json_pack("{s:{s:i, s:i}}", "hello", "ping", PING_MS / 1000, "spare", 1));
         call_want_spare(machine);

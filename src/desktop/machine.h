@@ -49,6 +49,7 @@ struct session {
         struct rfb_filter filter;
         struct buf filtered;
         bool heard; /* the desktop has said something */
+        bool asked; /* it was here when the guard last asked about the seat */
         int64_t speak_until_ms;
 };
 
@@ -58,7 +59,9 @@ struct machine {
         char *hostname;
         struct ws *control;
         char *control_link;
-        struct buf message; /* of the control connection, as far as it has come */
+        char secret_hash[65]; /* with which the agent came */
+        bool asked;           /* it had come when the guard last asked */
+        struct buf message;   /* of the control connection, as far as it has come */
         struct list sessions, calls;
         int64_t spare_again_ms;
         struct buf thumbnail;
@@ -78,7 +81,9 @@ struct machine *machine_get(struct hub *hub, const char *hostname);
 void machine_settle(struct machine *machine);
 void machine_free(struct machine *machine);                 /* from the guard's end */
 void machine_say(struct machine *machine, json_t *message); /* takes the reference */
-void machine_hang_up(struct machine *machine);              /* the VM is no more: its agent is sent away */
+/* The agent is not the VM's (any more): it is sent away, and what passes through it ends. */
+void machine_hang_up(struct machine *machine);
+void machine_end_sessions(struct machine *machine, enum hub_end end);
 unsigned machine_data_count(const struct machine *machine);
 
 /* call.c */

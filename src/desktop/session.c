@@ -207,12 +207,6 @@ void hub_audit(struct hub *hub, const char *who, const char *action, const char 
 void hub_seat_ended(struct hub *hub, const char *hostname)
 {
         struct machine *machine = machine_find(hub, hostname);
-        for (struct list *link = machine ? machine->sessions.next : NULL, *next; link && link != &machine->sessions;
-             link = next) {
-                next = link->next;
-                bool last = next == &machine->sessions; /* ending the last one may end the machine */
-                session_end(list_entry(link, struct session, link), HUB_END_SEAT);
-                if (last)
-                        return;
-        }
+        if (machine)
+                machine_end_sessions(machine, HUB_END_SEAT);
 }

@@ -37,10 +37,11 @@ static int decode_seat(const struct db_row *row, void *receiver, struct error *e
         seat->linked = db_bool(row, 7);
         copy(seat->link_url, sizeof seat->link_url, row, 8);
         copy(seat->link_site, sizeof seat->link_site, row, 9);
-        seat->cookie = db_bool(row, 10);
-        if (db_null(row, 11))
+        copy(seat->secret_hash, sizeof seat->secret_hash, row, 10);
+        seat->cookie = db_bool(row, 11);
+        if (db_null(row, 12))
                 return 0;
-        const char *text = db_text(row, 11);
+        const char *text = db_text(row, 12);
         seat->cookies = json_read(text, strlen(text), error);
         return seat->cookies ? 0 : -EINVAL;
 }
@@ -50,7 +51,7 @@ static int decode_seat(const struct db_row *row, void *receiver, struct error *e
 /* Of a row `v` of vms; `cookie` and `cookies` are expressions. */
 #define SEAT(cookie, cookies) \
         "v.hostname, v.email, " SHOWN("v") ", v.tenancy, v.generation, coalesce(s.assist_until > now(), false)," \
-        " s.return_hash, l.vm_id is not null, l.url, l.site, " cookie ", " cookies
+        " s.return_hash, l.vm_id is not null, l.url, l.site, v.token_hash, " cookie ", " cookies
 #define SEAT_JOINS \
         " left join desktop_seats s on s.vm_id = v.id and s.tenancy = v.tenancy" \
         " left join agent_links l on l.vm_id = v.id"
@@ -182,8 +183,8 @@ struct db_query desktop_ticket_add(const char *cookie_hash, const char *ticket_h
                 // clang-format off
                 .sql = "with old as (delete from desktop_cookies where kind = 'ticket' and expires_at < now()),"
                        " put as ("
-                       "   insert into desktop_cookies (hash, vm_id, tenancy, kind, expires_at)"
-                       "   select $2, v.id, v.tenancy, 'ticket', now() + interval '" DESKTOP_TICKET_SECONDS " seconds'"
+                       "   insert into desktop_cookies (hash, vm_id, tenancy, kind, cookie, expires_at)"
+                       "   select $2, v.id, v.tenancy, 'ticket', $1, now() + interval '" DESKTOP_TICKET_SECONDS " seconds'"
                        "     from desktop_cookies c join vms v on " VALID("c", "v")
                        "    where c.hash = $1 and c.kind = 'seat' returning 1)"
                        " select exists (select 1 from put)",
@@ -200,9 +201,11 @@ struct db_query desktop_ticket_take(const char *ticket_hash, struct desktop_seat
                 .name = "desktop_ticket_take",
                 // clang-format off
                 .sql = "with taken as (delete from desktop_cookies where hash = $1 and kind = 'ticket'"
-                       "   returning vm_id, tenancy, expires_at)"
-                       " select " SEAT("true", "null") " from taken c join vms v on " VALID("c", "v") SEAT_JOINS
-                       " where c.expires_at > now()",
+                       "   returning cookie, expires_at)"
+                       " select " SEAT("true", "jsonb_build_array(c.hash)")
+                       " from taken k join desktop_cookies c on c.hash = k.cookie and c.kind = 'seat'"
+                       "  join vms v on " VALID("c", "v") SEAT_JOINS
+                       " where k.expires_at > now()",
                 // clang-format on
                 .rows = DB_MAYBE,
                 .decode = decode_seat,

@@ -26,7 +26,10 @@ struct desktop_seat {
         bool linked;          /* the VM's agent is connected to an allocator */
         char link_url[256];   /* to that allocator, for browsers; "": this lab's own URL */
         char link_site[25];   /* its site (lab/site.h); "": none is known */
-        json_t *cookies;      /* desktop_guard: the hashes of all cookies of this tenancy; owned: desktop_seat_deinit */
+        char secret_hash[65]; /* of the VM's secret; "": it has none */
+        /* Hashes; desktop_guard: of all cookies of this tenancy; desktop_ticket_take: of the one that asked for the ticket.
+         * Owned: desktop_seat_deinit. */
+        json_t *cookies;
 };
 
 void desktop_seat_deinit(struct desktop_seat *seat);
@@ -47,7 +50,7 @@ struct db_query desktop_leave(const char *cookie_hash, struct flag_answer *ret);
 /* The participant lets an administrator help for `seconds`; 0: not any more. */
 struct db_query desktop_assist(const char *cookie_hash, int64_t seconds, struct flag_answer *ret);
 
-/* One use, for half a minute: the right of `cookie_hash` at another allocator. */
+/* One use, for half a minute: the right of `cookie_hash`, for as long as that lasts, at another allocator. */
 struct db_query desktop_ticket_add(const char *cookie_hash, const char *ticket_hash, struct flag_answer *ret);
 struct db_query desktop_ticket_take(const char *ticket_hash, struct desktop_seat *ret);
 

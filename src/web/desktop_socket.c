@@ -21,7 +21,7 @@
 struct guest {
         struct hub *hub;
         struct hub_visit visit;
-        char link[96], id[TOKEN_LENGTH + 1];
+        char link[96], id[TOKEN_LENGTH + 1], secret_hash[TOKEN_HASH_LENGTH + 1];
 };
 
 void desktop_state_free(void *state)
@@ -84,6 +84,15 @@ static int participant_answer(struct task *t)
                 return refuse(t, HUB_END_NO_SEAT);
         aim_at(s, t);
         return let_in(t);
+}
+
+/* The socket lives as long as the cookie that asked for its ticket. */
+static int ticket_taken(struct task *t)
+{
+        struct desktop_state *s = t->state;
+        const char *cookie = json_string_value(json_array_get(s->seat.cookies, 0));
+        snprintf(s->visit.cookie_hash, sizeof s->visit.cookie_hash, "%s", cookie ? cookie : "");
+        return participant_answer(t);
 }
 
 static int admin_answer(struct task *t)
@@ -162,7 +171,7 @@ int desktop_socket(struct task *t)
         if (!request_websocket(t, &replied))
                 return replied;
         if (has_ticket(t, hash))
-                return db_await(t, desktop_ticket_take(hash, &s->seat), participant_answer);
+                return db_await(t, desktop_ticket_take(hash, &s->seat), ticket_taken);
         if (!is_own_page(t))
                 return reply_error(t, 403, "cross-site", "This request came from another web site and was refused.");
         if (view || assist)
@@ -236,7 +245,7 @@ static bool is_agent(struct task *t, int *ret_replied)
 static void control_opened(void *argument, int fd, const void *early, size_t early_len)
 {
         _cleanup_free_ struct guest *guest = argument;
-        hub_control(guest->hub, guest->visit.hostname, guest->link, fd, early, early_len);
+        hub_control(guest->hub, guest->visit.hostname, guest->link, guest->secret_hash, fd, early, early_len);
 }
 
 static void control_lost(void *argument)
@@ -252,6 +261,7 @@ static int tunnel_answer(struct task *t)
                 return web_unknown_vm(t);
         struct guest *guest = guest_new(t);
         snprintf(guest->link, sizeof guest->link, "%s", s->link);
+        snprintf(guest->secret_hash, sizeof guest->secret_hash, "%s", principal_of(t)->brief.token_hash);
         return reply_websocket(
                 t, HUB_PROTOCOL,
                 &(struct http_upgrade){.opened = control_opened, .lost = control_lost, .argument = guest});

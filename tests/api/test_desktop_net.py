@@ -182,13 +182,20 @@ def test_another_allocator_and_its_tickets(lab):
     async def go():
         async with browse(lab, cookie) as page:
             assert await ending(page) == (4012, "other-allocator")
-        answer = lab.post("/api/desktop/ticket", headers={"Cookie": "lablink_seat=" + cookie}).json()
+        ask = lambda: lab.post("/api/desktop/ticket", headers={"Cookie": "lablink_seat=" + cookie}).json()
+        answer = ask()
         assert answer["url"] == lab.url.replace("http", "ws") + "/desktop/ws" and answer["protocols"][0] == "binary"
         async with Agent(lab, "vm-1"):
             async with browse(lab, None, origin="http://balancer.example", protocols=answer["protocols"]) as page:
                 assert page.subprotocol == "binary"
                 assert await said(page.recv()) == b"hello from vm-1"
-            async with browse(lab, None, protocols=answer["protocols"]) as page:
+                async with browse(lab, None, protocols=answer["protocols"]) as second:
+                    assert await ending(second) == (4004, "no-seat")
+                late = ask()
+                sit(lab, "vm-1")
+                lab.sql("delete from desktop_cookies where hash = %s", digest(cookie))
+                assert await ending(page) == (4001, "elsewhere")  # it ends with the cookie that asked for its ticket
+            async with browse(lab, None, protocols=late["protocols"]) as page:  # and so does a ticket that nobody has used yet
                 assert await ending(page) == (4004, "no-seat")
 
     run(go())
@@ -315,6 +322,35 @@ def test_a_newer_agent_replaces_the_older(lab):
                     assert len(lab.sql("select 1 from agent_links")) == 1
                     await said(await new.control.ping())
                 wait_until(lambda: not lab.sql("select 1 from agent_links"))
+
+    run(go())
+
+
+@pytest.mark.parametrize("first", ["the guard", "the new agent"])
+def test_a_new_secret_sends_the_old_agent_away(lab, first):
+    """Nothing else of the VM changes, so that the secret alone is what is announced."""
+    old, new = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
+    lab.add_vm("vm-1", token_hash=digest(old))
+    cookie = sit(lab, "vm-1")
+    change = "update vms set token_hash = %s where hostname = 'vm-1'"
+
+    async def go():
+        async with Agent(lab, "vm-1", old) as agent, browse(lab, cookie) as page:
+            assert await said(page.recv()) == b"hello from vm-1"
+            if first == "the guard":
+                lab.sql(change, digest(new))
+                assert await agent.ended() == (4004, "unknown-vm")
+            else:  # nobody hears of the change before the new agent comes
+                with lab.database() as db, db.transaction():
+                    db.execute("alter table vms disable trigger vms_notify_update")
+                    db.execute(change, (digest(new),))
+                    db.execute("alter table vms enable trigger vms_notify_update")
+            assert await refused(connect(lab, "/api/agent/tunnel", agent.headers, (PROTOCOL,), origin=False)) == 401
+            async with Agent(lab, "vm-1", new, greeting=b"new ") as newer:
+                assert await ending(page) == (4011, "lost")
+                async with browse(lab, cookie) as again:
+                    assert await said(again.recv()) == b"new vm-1"
+                await said(await newer.control.ping())
 
     run(go())
 

@@ -19,6 +19,7 @@ const SLEPT = 30000; /* a timer this late: the computer slept, and the socket is
 
 let rfb = null, channel = null;
 let connected = false, seen = false; /* the picture is there; it was there once */
+let connectedAt = 0; /* on the page's clock */
 let retry = RETRY_FIRST, timer = null, over = false;
 let known = {}; /* what the allocator last said about the seat */
 
@@ -42,6 +43,7 @@ function banner(text, more = "", action = null, busy = true) {
                 return;
         say(find("[data-text]", place), text);
         say(find("[data-more]", place), more);
+        say(find("[data-count]", place), "");
         find("[data-spinner]", place).hidden = !busy;
         link.hidden = !action;
         if (action) {
@@ -62,7 +64,6 @@ const ends = {
                {text: "Watch", href: `/admin/desktop/${encodeURIComponent(hostname)}`}],
         4008: ["Too many windows", "This desktop is open in as many windows as are allowed. Close one and load this page again.",
                {text: "Try again", href: location.href}],
-        4013: ["This browser was too slow", "It took no picture for a minute.", {text: "Try again", href: location.href}],
 };
 
 /* What the machine is doing while its agent is not connected. */
@@ -92,7 +93,7 @@ function wordsFor(code) {
 
 initLogging("none"); /* what matters is said in the page */
 
-const NARROW = 860; /* a desktop has at least this width: on a phone it is shown smaller, not cut */
+const NARROW = 740; /* a desktop has at least this width, a terminal of 80 columns: on a phone it is shown smaller, not cut */
 
 class Desktop extends RFB {
         _requestRemoteResize() {
@@ -179,7 +180,8 @@ function wait(code, milliseconds) {
                 const [text, more] = wordsFor(code);
                 if (left <= 0)
                         return connect();
-                banner(text, more || (left > 900 ? `Trying again in ${Math.ceil(left / 1000)} s` : "Trying again"));
+                banner(text, more);
+                say(find("[data-count]"), left > 900 ? `Trying again in ${Math.ceil(left / 1000)} s` : "Trying again");
                 timer = setTimeout(round, Math.min(left, 500));
         };
         clearTimeout(timer);
@@ -222,10 +224,12 @@ async function elsewhere() {
         }
 }
 
-function connectNow() {
+/* What is open now is not to be trusted: its end may never be heard. */
+function connectNow(text = "Connecting again") {
         retry = RETRY_FIRST;
         if (over)
                 return;
+        banner(text);
         if (channel) {
                 const old = channel;
                 channel = null;
@@ -259,12 +263,14 @@ function awaitPicture(mine) {
         if (!hasPicture())
                 return document.hidden ? setTimeout(awaitPicture, 50, mine) : requestAnimationFrame(() => awaitPicture(mine));
         connected = true;
+        connectedAt = performance.now();
         retry = RETRY_FIRST;
         banner("");
         const ghost = find("#ghost");
         if (ghost)
                 ghost.remove();
         document.body.dataset.connected = String(Number(document.body.dataset.connected || 0) + 1);
+        rfb._canvas.tabIndex = 0;
         if (!document.activeElement || document.activeElement === document.body)
                 rfb.focus();
         if (!seen && seat)
@@ -319,6 +325,9 @@ async function look() {
                 if (response.ok) {
                         known = await response.json();
                         showState();
+                        /* It has no socket of this seat: the way between has forgotten this one, and did not say so. */
+                        if (known.open === 0 && connected && connectedAt < began)
+                                connectNow("Connection lost");
                 }
         } catch {
                 /* the banner says what is wrong with the connection */
@@ -329,12 +338,12 @@ let lastLook = Date.now();
 setInterval(() => {
         const late = Date.now() - lastLook - LOOK_EVERY;
         lastLook = Date.now();
-        if (late > SLEPT && !over)
-                connectNow();
+        if (late > SLEPT && !document.hidden && !over) /* in a hidden tab browsers slow timers down */
+                connectNow("Your computer was asleep");
         if (!document.hidden && !over)
                 look();
 }, LOOK_EVERY);
-addEventListener("online", connectNow);
+addEventListener("online", () => connectNow());
 document.addEventListener("visibilitychange", () => {
         if (!document.hidden && !over)
                 connected ? look() : connectNow();
@@ -514,6 +523,23 @@ function openBar(open) {
         if (!open)
                 showPanel(null);
 }
+
+/* The desktop has every key, Tab included: these three together lead out of it, Escape leads back. */
+document.addEventListener("keydown", (event) => {
+        const leave = ["Control", "Alt", "Shift"].includes(event.key) && event.ctrlKey && event.altKey && event.shiftKey;
+        const back = event.key === "Escape" && bar.dataset.open === "yes" && !screen.contains(event.target);
+        if (!leave && !back)
+                return;
+        event.preventDefault();
+        event.stopPropagation();
+        openBar(leave);
+        if (!leave)
+                return;
+        if (rfb)
+                for (const name of ["Control_L", "Control_R", "Alt_L", "Alt_R", "Shift_L", "Shift_R"])
+                        rfb.sendKey(keysym(name), null, false);
+        handle.focus();
+}, true);
 
 async function fullScreen() {
         try {

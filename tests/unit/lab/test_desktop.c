@@ -174,6 +174,7 @@ static void a_ticket_opens_once(void **state _unused_)
         assert_false(sits("t1"));
         lab_run(&lab, desktop_ticket_take("t1", &seat));
         assert_true(seat.found);
+        assert_string_equal(json_string_value(json_array_get(seat.cookies, 0)), "a1");
         desktop_seat_deinit(&seat);
         lab_run(&lab, desktop_ticket_take("t1", &seat));
         assert_false(seat.found);
@@ -184,6 +185,10 @@ static void a_ticket_opens_once(void **state _unused_)
         lab_run(&lab, desktop_ticket_take("a1", &seat));
         assert_false(seat.found);
         assert_true(sits("a1"));
+        lab_run(&lab, desktop_ticket_add("a1", "t3", &answer)); /* a ticket ends with its cookie */
+        enter_as(ANN, "a2", NULL, true);
+        lab_run(&lab, desktop_ticket_take("t3", &seat));
+        assert_false(seat.found);
 }
 
 static void where_the_agent_is(void **state _unused_)
