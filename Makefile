@@ -7,9 +7,10 @@ SECONDS ?= 20
 PREFIX ?= /usr/local
 DESTDIR ?=
 SUITE ?= bookworm
+ARCH ?= $(shell uname -m)
 UNITS = test-unit test-api test-forwarder test-faults test-tools test-e2e test-load test-browser
 
-.PHONY: help build run test $(UNITS) test-fresh soak lint bench screenshots fuzz lambda install clean test-tsan analyze
+.PHONY: help build run test $(UNITS) test-fresh soak lint bench screenshots fuzz lambda test-lambda install clean test-tsan analyze
 
 help: ## Lists these targets.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,9 +74,11 @@ screenshots: ## Takes the README's pictures of this build; needs root.
 fuzz: ## Feeds each parser random input for SECONDS=20 each.
 	@tools/fuzz $(SECONDS)
 
-lambda: ## Puts the log forwarder into the zip that AWS Lambda takes, for this machine's processor: build/lablink-log-forwarder-*.zip.
-	@tools/install-packages build lambda
-	@. tools/lib.sh && ready_build build && tools/make-lambda
+lambda: ## Puts the log forwarder into the zip that AWS Lambda takes: build/lablink-log-forwarder-*.zip (ARCH=x86_64 or arm64).
+	@ARCH=$(ARCH) tools/lambda
+
+test-lambda: ## Builds that zip and runs it in a root that has nothing else, of another processor by emulation; needs root.
+	@ARCH=$(ARCH) tools/lambda test
 
 install: ## Installs programs, manual and units below PREFIX=/usr/local (DESTDIR= for packagers).
 	@tools/install-packages build

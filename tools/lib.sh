@@ -26,6 +26,18 @@ as_root() {
         fi
 }
 
+# packages_of SECTION: the names in that section of tools/packages.
+packages_of() {
+        grep -q "^\[$1\]$" tools/packages || die "tools/packages has no section [$1]"
+        awk -v section="[$1]" '/^\[/ {in_it = $1 == section; next} in_it && NF && $1 !~ /^#/ {print $1}' tools/packages
+}
+
+# archive NAME: the first address that ends with NAME (debian, debian-security) among those that this machine installs from.
+archive() {
+        cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources 2>/dev/null |
+                awk '$1 == "URIs:" {print $2} $1 == "deb" {print $2 ~ /^\[/ ? $3 : $2}' | grep -E "/$1/?$" | head -n 1 || true
+}
+
 # ready_build DIR MESON_OPTION...: configures DIR once and compiles what changed. JOBS limits the compilers, TARGETS what is
 # compiled.
 ready_build() {

@@ -1,10 +1,17 @@
 """The zip that `make lambda` builds, in a root directory that holds nothing else: no C library, no certificates, no shell;
-only /dev, /proc and, where a test says so, what the Lambda runtime has there."""
+only /dev, /proc and, where a test says so, what the Lambda runtime has there.
+
+`make test-lambda` names a zip that is there already, by LABLINK_LAMBDA_ZIP. One for another processor is run by qemu's user
+mode emulation, a static program that is the only other thing in that root.
+"""
 
 import os
+import pathlib
+import re
 import shutil
 import ssl
 import subprocess
+import sys
 import zipfile
 
 import pytest
@@ -12,18 +19,27 @@ import pytest
 from function import Front, event, failed, function, stored
 from lab import BUILD, ROOT, SANITIZED
 
+GIVEN = os.environ.get("LABLINK_LAMBDA_ZIP")
 # A sanitized program is not what is shipped: then it is the one in build/.
 PLAIN = ROOT / "build" if SANITIZED else BUILD
-pytestmark = [pytest.mark.skipif(not (PLAIN / "build.ninja").exists(), reason="no build of what is shipped"), pytest.mark.xdist_group("zip")]
+MACHINE = re.search(r"-([^-]+)\.zip$", GIVEN).group(1) if GIVEN else os.uname().machine
+QEMU = [] if MACHINE == os.uname().machine else ["qemu-%s-static" % MACHINE]
+pytestmark = [
+    pytest.mark.skipif(not GIVEN and not (PLAIN / "build.ninja").exists(), reason="no build of what is shipped"),
+    pytest.mark.xdist_group("zip"),
+]
 # As Lambda sets it: the runtime's own directories come first, and the C library there is another.
 LIBRARY_PATH = "/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib"
 
 
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory):
-    path = tmp_path_factory.mktemp("zip") / "forwarder.zip"
+def built(path):
     subprocess.run([str(ROOT / "tools/make-lambda"), "--build", str(PLAIN), "--output", str(path)], check=True)
     return path
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    return pathlib.Path(GIVEN) if GIVEN else built(tmp_path_factory.mktemp("zip") / "forwarder.zip")
 
 
 @pytest.fixture
@@ -39,14 +55,14 @@ def task(archive, tmp_path):
 
 def bare(task, *more):
     """The command line that starts the function in such a root; `more`: words for bwrap."""
+    for emulator in QEMU:
+        more = [*more, "--ro-bind", shutil.which(emulator), "/emulator", "/emulator"]
     return ["bwrap", "--die-with-parent", "--ro-bind", str(task), "/var/task", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp",
             "--chdir", "/var/task", *more, "/var/task/bootstrap"]
 
 
 def test_content(archive, tmp_path):
-    again = tmp_path / "again.zip"
-    subprocess.run([str(ROOT / "tools/make-lambda"), "--build", str(PLAIN), "--output", str(again)], check=True)
-    assert again.read_bytes() == archive.read_bytes()
+    assert GIVEN or built(tmp_path / "again.zip").read_bytes() == archive.read_bytes()
     assert archive.stat().st_size < 15 << 20
     with zipfile.ZipFile(archive) as files:
         modes = {entry.filename: entry.external_attr >> 16 & 0o777 for entry in files.infolist()}
@@ -55,6 +71,41 @@ def test_content(archive, tmp_path):
     assert {name.split("/")[-1] for name in modes if name.startswith("lib/")} == {
         line.split()[0] for line in listed.splitlines() if ".so" in line.split()[0]}
     assert all("/" not in name or name.startswith("lib/") for name in modes)
+
+
+@pytest.mark.skipif(bool(GIVEN), reason="about make-lambda, not about the zip")
+def test_of_a_sysroot(archive, tmp_path):
+    """As another processor's are found, which cannot be run; and what is no good for Lambda is refused."""
+    def make(*words, code=0):
+        done = subprocess.run([sys.executable, str(ROOT / "tools/make-lambda"), "--output", str(tmp_path / "zip"), *map(str, words)],
+                              capture_output=True, text=True)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stderr
+
+    root = tmp_path / "root"
+    place = root / "usr/lib/some-linux-gnu"
+    place.mkdir(parents=True)
+    for name in ("lib", "lib64"):
+        (root / name).symlink_to(place)
+    with zipfile.ZipFile(archive) as files:
+        carried = {name for name in files.namelist() if name.startswith("lib/")}
+        for name in carried:
+            (place / name[4:]).write_bytes(files.read(name))
+        listed = [line.split(maxsplit=1) for line in files.read("libraries.txt").decode().splitlines()]
+    (root / "owners").write_text("".join("/usr/lib/some-linux-gnu/%s %s\n" % (name, owner) for name, owner in listed))
+    make("--build", PLAIN, "--sysroot", root)
+    with zipfile.ZipFile(tmp_path / "zip") as other, zipfile.ZipFile(archive) as files:
+        assert {name: other.read(name) for name in other.namelist()} == {name: files.read(name) for name in files.namelist()}
+    curl = place / "libcurl.so.4"
+    library = bytearray(curl.read_bytes())
+    library[18:20] = b"\x08\0"  # MIPS
+    curl.write_bytes(library)
+    assert "another processor" in make("--build", PLAIN, "--sysroot", root, code=1)
+    curl.unlink()
+    assert "not found below" in make("--build", PLAIN, "--sysroot", root, code=1)
+    (tmp_path / "build.ninja").write_text("build bootstrap: phony\n")
+    shutil.copy(PLAIN / "lablink-log-forwarder", tmp_path / "bootstrap")
+    assert "does not look for" in make("--build", tmp_path, code=1)
 
 
 def test_in_a_bare_root(task, lab, front):
