@@ -23,6 +23,7 @@ struct watch {
         int64_t last; /* number of the last line printed */
         json_t *operation;
         bool ended;
+        bool colours;
         int done; /* progress told last, where there is no live line */
         struct progress progress;
 };
@@ -89,7 +90,10 @@ static void put_line(struct watch *w, const char *text)
         FILE *out = w->cli->json ? stderr : stdout;
         if (w->cli->json && w->cli->opt.quiet)
                 return;
-        term_put(out, text);
+        if (w->colours)
+                term_put_coloured(out, text);
+        else
+                term_put(out, text);
         fputc('\n', out);
         fflush(out);
 }
@@ -131,8 +135,8 @@ static int look(struct watch *w, struct error *error)
 /* One connection: to the end of the operation or of the stream. */
 static int follow_once(struct watch *w, struct error *error)
 {
-        _cleanup_free_ char *path = xasprintf("/api/operations/%lld/output?after=%lld", (long long)w->id,
-                                              (long long)w->last);
+        _cleanup_free_ char *path = xasprintf("/api/operations/%lld/output?after=%lld%s", (long long)w->id,
+                                              (long long)w->last, w->colours ? "&ansi=yes" : "");
         struct api_stream stream = {.event = on_event, .tick = on_tick, .userdata = w};
         int r = api_follow(w->cli, path, &stream, error);
         progress_clear(&w->progress);
@@ -214,7 +218,7 @@ static int outcome(struct watch *w, struct error *error)
 
 int follow_operation(struct cli *cli, int64_t id, struct error *error)
 {
-        struct watch w = {.cli = cli, .id = id};
+        struct watch w = {.cli = cli, .id = id, .colours = !cli->json && term_has_colours(stdout)};
         interrupt_catch();
         progress_init(&w.progress, cli->opt.quiet);
         int r = look(&w, error);

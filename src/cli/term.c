@@ -6,6 +6,7 @@
 #include <sys/ioctl.h>
 #include <termios.h>
 
+#include "base/ansi.h"
 #include "base/clock.h"
 #include "base/text.h"
 
@@ -65,6 +66,27 @@ void term_put(FILE *out, const char *text)
 {
         _cleanup_buf_ struct buf safe = BUF_NULL;
         term_escape(text, strlen(text), true, &safe);
+        fwrite(buf_str(&safe), 1, safe.len, out);
+}
+
+bool term_has_colours(FILE *out)
+{
+        const char *refused = getenv("NO_COLOR"); /* https://no-color.org */
+        return isatty(fileno(out)) && (!refused || !*refused) && !str_eq(getenv("TERM"), "dumb");
+}
+
+void term_put_coloured(FILE *out, const char *text)
+{
+        _cleanup_buf_ struct buf clean = BUF_NULL, safe = BUF_NULL;
+        struct ansi_piece piece = {0};
+        ansi_colours(text, strlen(text), &clean);
+        for (const char *at = buf_str(&clean); ansi_next(&at, &piece);) {
+                if (piece.codes_len)
+                        buf_addf(&safe, "\033[0;%.*sm", (int)piece.codes_len, piece.codes);
+                term_escape(piece.text, piece.len, false, &safe);
+                if (piece.codes_len)
+                        buf_adds(&safe, "\033[0m");
+        }
         fwrite(buf_str(&safe), 1, safe.len, out);
 }
 

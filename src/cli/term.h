@@ -11,7 +11,10 @@
 /* Appends `text` made harmless; a tab and, when `lines`, a newline stay as they are. */
 void term_escape(const char *text, size_t len, bool lines, struct buf *out);
 void term_put(FILE *out, const char *text); /* made harmless, newlines kept, no newline added */
-size_t term_columns(const char *text);      /* of an escaped text: its characters */
+/* Are colours welcome there? On a terminal, unless NO_COLOR or TERM=dumb say otherwise. */
+bool term_has_colours(FILE *out);
+void term_put_coloured(FILE *out, const char *text); /* one line; its colours (base/ansi.h) stay */
+size_t term_columns(const char *text);               /* of an escaped text: its characters */
 
 /* Asks on the terminal until a line is typed; true only for the word yes. */
 bool term_ask_yes(const char *question);

@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "base/ansi.h"
 #include "base/text.h"
 #include "lab/participant.h"
 #include "lab/sql.h"
@@ -63,11 +64,24 @@ static const struct db_statement logs_statement = {
 
 const struct batch_kind logs_kind = {.statement = &logs_statement, .items_max = 64};
 
+/* What is meant for a terminal goes before secrets are looked for: a colour in its middle would hide one. */
+static void clean_text(const char *text, size_t len, struct buf *out)
+{
+        for (const char *end = text + len, *next; text <= end; text = next + 1) {
+                next = memchr(text, '\n', (size_t)(end - text));
+                if (!next)
+                        next = end;
+                ansi_strip(text, (size_t)(next - text), out);
+                if (next < end)
+                        buf_addc(out, '\n');
+        }
+}
+
 static json_t *clean_line(const json_t *message)
 {
         _cleanup_buf_ struct buf line = BUF_NULL;
         size_t len = json_string_length(message);
-        utf8_scrub(json_string_value(message), utf8_cut(json_string_value(message), len, LOG_LINE_MAX), &line);
+        clean_text(json_string_value(message), utf8_cut(json_string_value(message), len, LOG_LINE_MAX), &line);
         if (len > LOG_LINE_MAX)
                 buf_addf(&line, " ... (%zu bytes cut)", len - LOG_LINE_MAX);
         while (line.len && (line.data[line.len - 1] == '\n' || line.data[line.len - 1] == '\r'))

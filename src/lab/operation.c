@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "base/ansi.h"
 #include "lab/sql.h"
 
 // clang-format off
@@ -133,6 +134,24 @@ struct db_query operation_collecting(struct json_answer *ret)
         return db_query_none(&statement, ret);
 }
 
+/* A line holds no other sequences than colours: the text is without them, `ansi` with them where there are some. Older
+ * versions wrote lines as they came, so here they are cleaned, too. */
+static int append_line(const struct db_row *row, void *receiver, struct error *error _unused_)
+{
+        _cleanup_buf_ struct buf plain = BUF_NULL, coloured = BUF_NULL;
+        json_t *line = db_object(row);
+        const char *text = json_get_string(line, "text");
+        json_array_append_new(((struct vm_list *)receiver)->array, line);
+        if (!strchr(text, '\033'))
+                return 0;
+        ansi_colours(text, strlen(text), &coloured);
+        ansi_strip(text, strlen(text), &plain);
+        if (coloured.len > plain.len)
+                json_object_set_new(line, "ansi", json_string(buf_str(&coloured)));
+        json_object_set_new(line, "text", json_string(buf_str(&plain)));
+        return 0;
+}
+
 struct db_query operation_lines(int64_t id, int64_t after, int64_t limit, struct vm_list *ret)
 {
         static const struct db_statement statement = {
@@ -142,7 +161,7 @@ struct db_query operation_lines(int64_t id, int64_t after, int64_t limit, struct
                        " where l.operation_id = $1 and l.line > $2 order by l.line limit $3",
                 // clang-format on
                 .rows = DB_MANY,
-                .decode = answer_append,
+                .decode = append_line,
                 .idempotent = true,
         };
         return db_query(&statement, ret, DB_INT(id), DB_INT(after), DB_INT(limit));

@@ -1,10 +1,12 @@
 /*
- * The output of an operation on its way into the database: lines gather for a tenth of a second and go out together.
+ * The output of an operation on its way into the database: of what is meant for a terminal its lines keep the colours and
+ * nothing else, whoever wrote them (base/ansi.h). They gather for a tenth of a second and go out together.
  * When the database is away they wait, up to a limit; how many were dropped is told in their place.
  */
 #include <errno.h>
 #include <string.h>
 
+#include "base/ansi.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
@@ -75,12 +77,13 @@ static void flush_if_due(struct runner *runner)
 static void on_line(void *userdata, const char *text)
 {
         struct runner *runner = userdata;
+        _cleanup_buf_ struct buf clean = BUF_NULL;
         if (!runner->operation) {
-                log_info("%s", text);
+                ansi_strip(text, strlen(text), &clean);
+                log_info("%s", buf_str(&clean));
                 return;
         }
-        _cleanup_buf_ struct buf clean = BUF_NULL;
-        utf8_scrub(text, strlen(text), &clean);
+        ansi_colours(text, strlen(text), &clean);
         if (json_array_size(runner->lines) >= WAITING_MAX)
                 runner->dropped++;
         else

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/ansi.h"
 #include "base/clock.h"
 #include "base/text.h"
 #include "http/template.h"
@@ -33,6 +34,26 @@ static bool is_live(const json_t *operation)
         return str_eq(state, "queued") || str_eq(state, "running");
 }
 
+/* For the template output-line: a coloured line is cut into pieces, whose classes are named by the colours' numbers. */
+static void add_pieces(json_t *line)
+{
+        const char *at = json_get_string(line, "ansi");
+        struct ansi_piece piece = {0};
+        json_t *pieces = at ? json_array() : NULL;
+        while (at && ansi_next(&at, &piece)) {
+                _cleanup_buf_ struct buf class = BUF_NULL;
+                for (const char *code = piece.codes; code < piece.codes + piece.codes_len; code++) {
+                        size_t n = strspn(code, "0123456789");
+                        buf_addf(&class, "%ssgr-%.*s", class.len ? " " : "", (int)n, code);
+                        code += n;
+                }
+                json_array_append_new(
+                        pieces, json_pack("{s:s, s:s%}", "class", buf_str(&class), "text", piece.text, piece.len));
+        }
+        if (pieces)
+                json_object_set_new(line, "pieces", pieces);
+}
+
 static json_t *page_model(json_t *operation)
 {
         json_t *copy = json_deep_copy(operation);
@@ -44,21 +65,20 @@ static json_t *page_model(json_t *operation)
 
 /* --- the endless forms --------------------------------------------------------------------------------------------- */
 
-static void put_line(struct task *t, const json_t *line)
+static void put_line(struct task *t, json_t *line)
 {
         struct follow_state *s = t->state;
         const char *text = str_or(json_get_string(line, "text"), "");
+        const char *coloured = s->ansi ? json_get_string(line, "ansi") : NULL;
         char id[24];
         s->after = (int64_t)json_integer_value(json_object_get(line, "line"));
         snprintf(id, sizeof id, "%lld", (long long)s->after);
         if (s->form == FOLLOW_EVENTS) {
-                stream_event(t, "line", id, text);
+                stream_event(t, "line", id, str_or(coloured, text));
                 return;
         }
-        _cleanup_buf_ struct buf escaped = BUF_NULL;
-        html_escape(text, strlen(text), &escaped);
-        buf_addc(&escaped, '\n');
-        stream_put(t, escaped.data, escaped.len);
+        add_pieces(line);
+        stream_template(t, "output-line", json_incref(line));
 }
 
 static void put_operation(struct task *t)
@@ -178,13 +198,15 @@ static int output_known(struct task *t)
 int operation_output(struct task *t)
 {
         struct follow_state *s = t->state;
-        const char *after = request_query(t, "after");
+        const char *after = request_query(t, "after"), *ansi = request_query(t, "ansi");
         if (!after)
                 after = request_header(t, "Last-Event-ID");
         if (parse_int(request_argument(t, "id"), 1, INT64_MAX, &s->id) < 0)
                 return unknown_operation(t);
         if (after && parse_int(after, 0, INT64_MAX, &s->after) < 0)
                 return reply_error(t, 422, "bad-number", "after must be the number of a line.");
+        if (ansi && parse_bool(ansi, &s->ansi) < 0)
+                return reply_error(t, 422, "wrong-type", "ansi must be yes or no.");
         s->lines.array = json_array();
         s->last_done = -1;
         return db_await(t, operation_get(s->id, &s->operation), output_known);
@@ -194,7 +216,11 @@ static int page_answer(struct task *t)
 {
         struct follow_state *s = t->state;
         json_t *last = json_array_get(s->lines.array, json_array_size(s->lines.array) - 1);
-        json_t *model = page_model(s->operation.value);
+        json_t *model = page_model(s->operation.value), *line;
+        size_t index;
+        if (!request_wants_json(t))
+                json_array_foreach (s->lines.array, index, line)
+                        add_pieces(line);
         json_object_set(model, "lines", s->lines.array);
         json_object_set_new(model, "last", json_integer(last ? json_integer_value(json_object_get(last, "line")) : 0));
         return reply_view(t, 200, "operation", model);

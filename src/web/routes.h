@@ -93,6 +93,7 @@ struct follow_state {
         int64_t id, after;
         enum follow_form form;
         bool last_round, waited;
+        bool ansi; /* lines of the stream keep their colours */
         char last_state[16];
         int64_t last_done;
         struct watch watch;

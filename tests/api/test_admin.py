@@ -54,7 +54,15 @@ def test_cross_site_posts_are_refused(lab, path, headers):
     assert lab.sql("select count(*) as n from operations where kind <> 'reconcile'") == before
 
 
-def test_one_operation_at_a_time_and_its_key(lab):
+@pytest.fixture
+def no_runner(lab):
+    """Holds the lock on machines, so that no look for operations without a runner (one a minute) ends the test's own."""
+    with lab.database() as connection:
+        connection.execute("select pg_advisory_lock(%s)", [0x6C61626C696E6B01])
+        yield
+
+
+def test_one_operation_at_a_time_and_its_key(lab, no_runner):
     """A launch that stays queued: the row is all that these answers look at."""
     lab.sql("insert into operations (kind, arguments, state, epoch, request_key) values ('launch', '{\"num_vms\": 3}', 'running', 1, 'key-1')")
     running = lab.sql("select id from operations")[0]["id"]
@@ -75,7 +83,7 @@ def test_one_operation_at_a_time_and_its_key(lab):
 
 
 def test_output_is_listed_and_streamed(lab):
-    lab.sql("insert into operations (kind, state, epoch, last_line) values ('launch', 'running', 1, 2)")
+    lab.sql("insert into operations (kind, state, epoch, mutating, last_line) values ('launch', 'running', 1, false, 2)")
     number = lab.sql("select id from operations")[0]["id"]
     lab.sql("insert into operation_lines (operation_id, line, message) values (%s, 1, 'first'), (%s, 2, '<script>alert(1)</script>')", number, number)
     listed = lab.get("/api/operations/%d/output" % number, admin=True, headers=JSON).json()
@@ -87,10 +95,20 @@ def test_output_is_listed_and_streamed(lab):
     lab.sql("insert into operation_lines (operation_id, line, message) values (%s, 3, 'third')", number)
     lab.sql("update operations set last_line = 3")
     wait_until(lambda: any("third" in data for _, data in events))
+    coloured = "\x1b]0;title\x07\x1b[2J\x1b[1;31m<b>red\x1b[0m \x1b[999999m& plain"
+    lab.sql("insert into operation_lines (operation_id, line, message) values (%s, 4, %s)", number, coloured)
+    lab.sql("update operations set last_line = 4")
+    wait_until(lambda: ("line", "<b>red & plain") in events)
+    asked = follow(lab, "/api/operations/%d/output?after=3&ansi=yes" % number)
+    wait_until(lambda: ("line", "\x1b[0;1;31m<b>red\x1b[0m & plain") in asked)
+    assert lab.get("/api/operations/%d/output?ansi=blue" % number, admin=True, headers=JSON).status_code == 422
+    lines = lab.get("/api/operations/%d/output?after=2" % number, admin=True, headers=JSON).json()["lines"]
+    assert [(line["text"], line.get("ansi")) for line in lines] == [("third", None), ("<b>red & plain", "\x1b[0;1;31m<b>red\x1b[0m & plain")]
     lab.sql("update operations set state = 'done', ended_at = now()")
     wait_until(lambda: events and events[-1][0] == "end", message=lambda: repr(events))
     page = lab.get("/admin/operations/%d" % number, admin=True)
     assert "&lt;script&gt;alert" in page.text and "<script>alert" not in page.text
+    assert '\n<span class="sgr-1 sgr-31">&lt;b&gt;red</span> &amp; plain\n</pre>' in page.text
 
 
 def follow(lab, path):

@@ -101,7 +101,7 @@ def test_instances_are_live(lab, browser):
 
 
 def test_an_operation_is_live(lab, browser):
-    lab.sql("insert into operations (kind, state, epoch, last_line, progress_total) values ('launch', 'running', 1, 1, 2)")
+    lab.sql("insert into operations (kind, state, epoch, mutating, last_line, progress_total) values ('launch', 'running', 1, false, 1, 2)")
     number = lab.sql("select id from operations")[0]["id"]
     lab.sql("insert into operation_lines (operation_id, line, message) values (%s, 1, %s)", number, "first " + HOSTILE)
     browser.get(lab.admin_url("/admin/operations/%d" % number))
@@ -111,6 +111,32 @@ def test_an_operation_is_live(lab, browser):
     until(browser, lambda: "second " + HOSTILE in text(browser))
     lab.sql("update operations set state = 'done', ended_at = now(), progress_done = 2")
     until(browser, lambda: "done" in text(browser))
+
+
+def spans(browser):
+    return [(span.get_attribute("class"), span.text) for span in browser.find_elements(By.CSS_SELECTOR, "[data-output] span")]
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_colours_are_shown(lab, browser, live):
+    """By the template for lines that are there, by the script for those that come."""
+    coloured = "\x1b]0;owned\x07\x1b[2J\x1b[1;31m<script>document.title = 'owned'</script>\x1b[999999m\x1b[30;40mhidden\x1b[0m end"
+    lab.sql("insert into operations (kind, state, epoch, mutating, last_line) values ('launch', 'running', 1, false, 1)")
+    number = lab.sql("select id from operations")[0]["id"]
+    if live:
+        browser.get(lab.admin_url("/admin/operations/%d" % number))
+    lab.sql("insert into operation_lines (operation_id, line, message) values (%s, 1, %s), (%s, 2, 'plain')", number, coloured, number)
+    lab.sql("update operations set last_line = 2")
+    if not live:
+        browser.get(lab.admin_url("/admin/operations/%d" % number))
+    until(browser, lambda: "hidden end\nplain" in text(browser))
+    assert spans(browser) == [("sgr-1 sgr-31", "<script>document.title = 'owned'</script>"), ("sgr-1 sgr-30 sgr-40", "hidden")]
+    assert browser.find_element(By.CSS_SELECTOR, "[data-output]").get_property("textContent").count("\x1b") == 0
+    red, hidden = browser.find_elements(By.CSS_SELECTOR, "[data-output] span")
+    plain = browser.find_element(By.CSS_SELECTOR, "[data-output]").value_of_css_property("color")
+    assert red.value_of_css_property("font-weight") == "700" and red.value_of_css_property("color") != plain
+    assert hidden.value_of_css_property("color") != hidden.value_of_css_property("background-color")
+    assert "owned" not in browser.title
 
 
 def test_hostile_words_stay_words(lab, browser):

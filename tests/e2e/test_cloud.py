@@ -12,16 +12,9 @@ import requests
 
 import cloud as clouds
 from aws_server import AwsServer
-from cloud import Cloud, engines, instances, names, output_text, outputs
+from cloud import Cloud, begin, end, engines, hostnames, instances, names, output_text, outputs, provider, repair
 from lab import BUILD, CRD, ROOT, SANITIZED, wait_until
 from workshop import running
-
-
-@pytest.fixture
-def cloud(tmp_path):
-    made = Cloud(tmp_path)
-    yield made
-    made.let_go()
 
 
 @pytest.fixture
@@ -29,37 +22,26 @@ def lab(new_lab, cloud):
     return new_lab(config=cloud.config(), name="cloud")
 
 
-def hostnames(lab):
-    return [vm["hostname"] for vm in lab.vms()]
-
-
-def provider(lab):
-    return lab.get("/readyz").json()["provider"]
-
-
-def begin(lab, cloud, count, waiting):
-    """A launch that stands still while it makes `waiting`."""
-    cloud.tell("wait-" + waiting)
-    operation = lab.launch(count, wait=False)
-    wait_until(lambda: cloud.told("waiting-" + waiting), 90, lambda: output_text(lab, operation["id"]))
-    return operation["id"]
-
-
-def end(lab, number, *states):
-    return lab.wait_operation(number, states=states)
-
-
-def repair(lab, action, *states):
-    answer = lab.post("/api/admin/repair", json={"action": action}, admin=True, headers={"Accept": "application/json"})
-    assert answer.status_code == 202, answer.text
-    return end(lab, answer.json()["operation"]["id"], *(states or ("done",)))
-
-
 # --- as it should be -------------------------------------------------------------------------------------------------
 
 
+def on_a_terminal(lab, *words, **environment):
+    """What the command line writes to a terminal."""
+    ours, its = os.openpty()
+    with subprocess.Popen([str(BUILD / "lablink"), "--state-dir", str(lab.state), *words], stdin=subprocess.DEVNULL, stdout=its,
+                          stderr=subprocess.DEVNULL, env={**lab.environ(), "TERM": "xterm", **environment}):
+        os.close(its)
+        said = b""
+        try:
+            while chunk := os.read(ours, 65536):
+                said += chunk
+        except OSError:  # its end is closed
+            os.close(ours)
+    return said.decode()
+
+
 def test_launch_more_and_destroy(lab, cloud):
-    cloud.tell("say", "\x1b[31mred\x1b[0m and \x1b]0;title\x07plain\n")
+    cloud.tell("say", "\x1b[31mred <b>\x1b[0m and \x1b]0;title\x07\x1b[2J\x1b[999999mplain\n")
     operation = lab.launch(2)
     assert operation["progress"]["done"] == operation["progress"]["total"] == 2
     assert hostnames(lab) == names(1, 2) == cloud.machines()
@@ -67,7 +49,14 @@ def test_launch_more_and_destroy(lab, cloud):
         assert vm["launched"] and vm["token_hash"]
         assert vm["terraform_timing_start"] <= vm["terraform_timing_end"] and vm["terraform_timing_seconds"] >= 0
     text = output_text(lab, operation["id"])
-    assert "lablink_vm[1]: Creation complete" in text and "red and plain" in text and "\x1b" not in text
+    assert "lablink_vm[1]: Creation complete" in text and "red <b> and plain" in text and "\x1b" not in text
+    coloured, watch = "\x1b[0;31mred <b>\x1b[0m and plain", ("operation", "watch", str(operation["id"]))
+    kept = lab.get("/api/operations/%s/output" % operation["id"], admin=True).json()["lines"]
+    assert [line["ansi"].endswith(coloured) for line in kept if "ansi" in line] == [True, True]
+    page = lab.get("/admin/operations/%s" % operation["id"], admin=True).text
+    assert '<span class="sgr-31">red &lt;b&gt;</span> and plain\n' in page and "\x1b" not in page
+    assert coloured in on_a_terminal(lab, *watch) and "\x1b[0;31m" not in on_a_terminal(lab, *watch, NO_COLOR="1")
+    assert "\x1b" not in lab.cli(*watch).stdout and "\x1b" not in str(lab.cli(*watch, "--output", "json"))
     tokens = json.loads((cloud.directory / "tokens").read_text())
     assert sorted(tokens) == names(1, 2) and all(token not in text for token in tokens.values())
 
@@ -165,7 +154,7 @@ def test_into_a_vm(new_lab, cloud, tmp_path):
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/ssh").write_text("#!/bin/sh\nfor word; do echo \"[$word]\"; done; exit 7\n")
     (tmp_path / "bin/ssh").chmod(0o755)
-    lab = new_lab(config=cloud.config(), name="ssh", path=[tmp_path / "bin"])
+    lab = new_lab(config=cloud.config(), name="it's an ssh", path=[tmp_path / "bin"])
     lab.launch(2)
     key = lab.state / "terraform/key.pem"
     assert key.read_text() == "PRIVATE" and key.stat().st_mode & 0o777 == 0o600
@@ -173,7 +162,11 @@ def test_into_a_vm(new_lab, cloud, tmp_path):
     done = inside("lablink-vm-dev-1")
     assert done.returncode == 7, done.stderr
     words = done.stdout.splitlines()
-    assert "[192.0.2.7]" in words and "[%s]" % key in words and "[StrictHostKeyChecking=accept-new]" in words
+    assert words[words.index("[-F]") + 1] == "[none]", "nobody's own settings"
+    option = '[%%s "%s"]' % str(lab.state / "terraform/%s").replace("'", "\\'")
+    assert option % ("IdentityFile", "key.pem") in words
+    assert option % ("UserKnownHostsFile", "known_hosts/lablink-vm-dev-1") in words
+    assert "[192.0.2.7]" in words and "[StrictHostKeyChecking=accept-new]" in words
     assert words[-1].endswith(" 'echo' 'it'\\''s']")
     assert inside("lablink-vm-dev-2").returncode == 126, "an address is no option"
     assert "no VM called" in inside("lablink-vm-dev-9").stderr

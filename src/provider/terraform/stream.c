@@ -21,34 +21,38 @@
 /* --- lines --------------------------------------------------------------------------------------------------------- */
 
 /* Tokens are letters, digits, '-' and '_' and of one length: a hostile module that prints one gets stars. */
-static void mask(const struct tf_stream *s, char *text)
+static bool mask(const struct tf_stream *s, char *text)
 {
         const char *name;
         json_t *token;
+        bool masked = false;
         json_object_foreach ((json_t *)s->tokens, name, token) {
                 const char *secret = json_string_value(token);
                 if (!secret || !*secret)
                         continue;
-                for (char *at = text; (at = strstr(at, secret));)
+                for (char *at = text; (at = strstr(at, secret)); masked = true)
                         memset(at, '*', strlen(secret));
         }
+        return masked;
 }
 
 static void say(struct tf_stream *s, const char *text, size_t len)
 {
-        _cleanup_buf_ struct buf clean = BUF_NULL;
+        _cleanup_buf_ struct buf plain = BUF_NULL, coloured = BUF_NULL;
+        size_t kept = utf8_cut(text, len, TEXT_MAX);
         if (s->lines >= LINES_MAX) {
                 s->dropped++;
                 return;
         }
-        ansi_strip(text, utf8_cut(text, len, TEXT_MAX), &clean);
+        ansi_strip(text, kept, &plain);
+        ansi_colours(text, kept, &coloured);
+        /* A colour in the middle of a secret would hide it from the mask: such a line goes without. */
+        struct buf *line = s->tokens && plain.len && mask(s, plain.data) ? &plain : &coloured;
         if (len > TEXT_MAX)
-                buf_adds(&clean, " [cut]");
-        if (s->tokens && clean.len)
-                mask(s, clean.data);
+                buf_adds(line, " [cut]");
         s->lines++;
         if (s->sink && s->sink->line)
-                s->sink->line(s->sink->userdata, buf_str(&clean));
+                s->sink->line(s->sink->userdata, buf_str(line));
 }
 
 /* A text of several lines. */

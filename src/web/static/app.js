@@ -144,10 +144,22 @@ function growingOutput(output) {
         if (follow)
                 follow.addEventListener("change", show);
         show();
-        return (text) => {
-                output.append(text);
+        return (...parts) => {
+                output.append(...parts);
                 show();
         };
+}
+
+/* A line with colours ("ESC[0;1;31m" says all that holds behind it) as texts and spans, like the template output-line. */
+function colouredLine(line) {
+        const parts = line.split(/\x1b\[0;?([0-9;]*)m/), nodes = [parts[0]];
+        for (let i = 1; i < parts.length; i += 2) {
+                const span = document.createElement("span");
+                span.className = parts[i].replace(/\d+/g, "sgr-$&").replaceAll(";", " ");
+                span.textContent = parts[i + 1];
+                nodes.push(parts[i] ? span : parts[i + 1]);
+        }
+        return nodes;
 }
 
 function watchLogs(output) {
@@ -187,12 +199,12 @@ function watchOperation(place) {
         let last = Number(output.dataset.last);
         if (!running && last >= Number(output.dataset.total))
                 return;
-        const events = new EventSource(`${place.dataset.operation}/output?after=${last}`);
+        const events = new EventSource(`${place.dataset.operation}/output?ansi=yes&after=${last}`);
         events.addEventListener("line", (event) => {
                 if (Number(event.lastEventId) <= last)
                         return; /* said again after a reconnection */
                 last = Number(event.lastEventId);
-                add(event.data + "\n");
+                add(...colouredLine(event.data), "\n");
         });
         events.addEventListener("operation", (event) => showOperation(place, JSON.parse(event.data)));
         events.addEventListener("end", () => {

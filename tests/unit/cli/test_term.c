@@ -1,6 +1,8 @@
 /* What strangers wrote, made harmless; times in words. */
 #include "cli/term.h"
 
+#include <fcntl.h>
+
 #include "base/clock.h"
 #include "unit.h"
 
@@ -27,6 +29,31 @@ static void strangers_text_is_harmless(void **state _unused_)
         _cleanup_buf_ struct buf one_line = BUF_NULL;
         term_escape("a\nb\0c", 5, false, &one_line);
         assert_string_equal(buf_str(&one_line), "a\\x0ab\\x00c");
+}
+
+static void colours_are_for_terminals(void **state _unused_)
+{
+        char text[256];
+        FILE *file = tmpfile();
+        term_put_coloured(file, "\033]0;t\007a\033[2J \033[1;31mred\033[0m \xe2\x80\xae\033[7mz\033[32mgreen");
+        rewind(file);
+        text[fread(text, 1, sizeof text - 1, file)] = '\0';
+        assert_string_equal(text, "a \033[0;1;31mred\033[0m \\u{202e}z\033[0;32mgreen\033[0m");
+        assert_false(term_has_colours(file));
+        fclose(file);
+        int terminal = posix_openpt(O_RDWR | O_NOCTTY);
+        file = fdopen(terminal, "r+");
+        unsetenv("NO_COLOR");
+        setenv("TERM", "xterm", 1);
+        assert_true(term_has_colours(file));
+        setenv("NO_COLOR", "", 1);
+        assert_true(term_has_colours(file));
+        setenv("NO_COLOR", "1", 1);
+        assert_false(term_has_colours(file));
+        unsetenv("NO_COLOR");
+        setenv("TERM", "dumb", 1);
+        assert_false(term_has_colours(file));
+        fclose(file);
 }
 
 static void counts_characters(void **state _unused_)
@@ -77,8 +104,11 @@ static void progress_needs_a_terminal(void **state _unused_)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(strangers_text_is_harmless), cmocka_unit_test(counts_characters),
-                cmocka_unit_test(durations_in_words),         cmocka_unit_test(ages_in_words),
+                cmocka_unit_test(strangers_text_is_harmless),
+                cmocka_unit_test(colours_are_for_terminals),
+                cmocka_unit_test(counts_characters),
+                cmocka_unit_test(durations_in_words),
+                cmocka_unit_test(ages_in_words),
                 cmocka_unit_test(progress_needs_a_terminal),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -103,7 +103,11 @@ static void secrets_are_masked(void **state _unused_)
         send_lines("vm-1", "[\"pin 481516.\", \"x481516 4815162 481516\", \"start-host --code=4/0Abc --pin=481516\"]",
                    NULL);
         send_lines("vm-2", "[\"pin 481516\", \"--code 4/0Abc\"]", NULL);
-        expect_after("vm-1", 0, 10, "pin ******.\nx481516 4815162 ******\nstart-host --code=****** --pin=******\n", 3);
+        send_lines("vm-1", "[\"pin 481\\u001b[1m516, --co\\u001b[0mde=4/0Abc\"]", NULL);
+        expect_after("vm-1", 0, 10,
+                     "pin ******.\nx481516 4815162 ******\nstart-host --code=****** --pin=******\n"
+                     "pin ******, --code=******\n",
+                     4);
         expect_after("vm-2", 0, 10, "pin 481516\n--code ******\n", 2);
 }
 
@@ -114,14 +118,16 @@ static void bytes_that_no_database_takes(void **state _unused_)
         json_array_append_new(messages, json_stringn_nocheck("nul\0bad\xff\xc3(", 10));
         json_array_append_new(messages, json_string("newline at the end\r\n"));
         json_array_append_new(messages, json_string(""));
+        json_array_append_new(messages,
+                              json_string("\033]0;title\007\033[2J\033[31mred\033[0m\tand\n\033[1mmore\033[0m\n"));
         json_t *items = json_array();
         json_array_append_new(items, logs_item("vm-1", messages, NULL));
         json_decref(messages);
         assert_int_equal(lab_batch(&lab, logs_kind.statement, items, &answer, sizeof answer, NULL), 0);
         expect_after("vm-1", 0, 10,
                      "nul\xef\xbf\xbd"
-                     "bad\xef\xbf\xbd\xef\xbf\xbd(\nnewline at the end\n\n",
-                     3);
+                     "bad\xef\xbf\xbd\xef\xbf\xbd(\nnewline at the end\n\nred\tand\nmore\n",
+                     4);
 }
 
 static void a_long_line_is_cut(void **state _unused_)

@@ -139,12 +139,14 @@ static void a_whole_life(void **state _unused_)
         assert_int_equal(json_integer_value(json_object_get(taken.arguments, "num_vms")), 3);
         operation_taken_clear(&taken);
         assert_true(append(id, 1, "[\"one\", \"two\"]"));
-        assert_true(append(id, 1, "[\"three\"]"));
+        assert_true(append(id, 1, "[\"\\u001b[31mth\\u001b]0;t\\u0007ree\"]"));
         lab_run(&lab, operation_progress(id, 1, 2, 3, &ours));
         assert_true(ours.yes);
         lab_run(&lab, operation_lines(id, 1, 10, &lines));
         assert_int_equal(json_array_size(lines.array), 2);
         assert_string_equal(json_get_string(json_array_get(lines.array, 1), "text"), "three");
+        assert_string_equal(json_get_string(json_array_get(lines.array, 1), "ansi"), "\033[0;31mthree\033[0m");
+        assert_null(json_object_get(json_array_get(lines.array, 0), "ansi"));
         assert_int_equal(json_integer_value(json_object_get(json_array_get(lines.array, 1), "line")), 3);
         assert_true(str_ends(json_get_string(json_array_get(lines.array, 0), "at"), "Z"));
         lab_run(&lab, operation_current(&row));

@@ -179,6 +179,8 @@ static void follows_an_apply(void **state _unused_)
         hears(&s, MESSAGE("apply_complete", "02", HOOK("other", "3", "create")));
         hears(&s, MESSAGE("apply_complete", "11", HOOK("lablink_vm", "3", "create")));
         hears(&s, "plain \033[1mSECRETsecretSECRET\033[0m");
+        hears(&s, "\033[31mhidden SECRET\033[0msecretSECRET");
+        hears(&s, "\033]0;t\007\033[1;31mred\033[0m\033[2J");
         hears(&s, "{\"type\":5}");
         hears(&s, "{ half");
         hears(&s, "");
@@ -187,9 +189,10 @@ static void follows_an_apply(void **state _unused_)
         assert_true(heard.seconds > 9.9 && heard.seconds < 10.1);
         assert_int_equal(heard.done, 1);
         assert_int_equal(heard.total, 2);
-        assert_string_equal(buf_str(&heard.lines),
-                            "words of apply_start\nwords of apply_complete\nwords of apply_complete\n"
-                            "plain ******************\n{\"type\":5}\n{ half\n");
+        assert_string_equal(
+                buf_str(&heard.lines),
+                "words of apply_start\nwords of apply_complete\nwords of apply_complete\n"
+                "plain ******************\nhidden ******************\n\033[0;1;31mred\033[0m\n{\"type\":5}\n{ half\n");
         buf_deinit(&heard.lines);
 }
 
