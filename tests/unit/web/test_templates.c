@@ -41,7 +41,8 @@ struct page {
 #define OVERVIEW "'public_url': 'https://lab.example.org', 'uptime_seconds': 12.5, " COUNTS ", 'provider': {'name': 'local'," \
         "'code': 'needs-root', 'hint': 'local VMs need root: start LabLink with sudo'}, 'client_auth': 'token'," \
         "'vms_max': 200, 'count': 3, 'assigned': 1, 'extension': 'slp', 'collect': true"
-#define LINES "'lines': [{'line': 1, 'at': 'x', 'text': 'starting vm-1'}, {'line': 2, 'at': 'x', 'text': ''}], 'last': 2"
+#define LINES "'lines': [{'line': 1, 'at': 'x', 'text': 'starting vm-1'}, {'line': 2, 'at': 'x', 'text': ''}," \
+        "{'line': 3, 'at': 'x', 'text': 'red end', 'ansi': 'x', 'pieces': [{'class': 'sgr-31', 'text': 'red'}, {'class': '', 'text': ' end'}]}], 'last': 3"
 
 static const struct page pages[] = {
         {{"index"}, "{'count': 2, 'message': null, 'message_kind': null, 'email': null, 'access_code_asked': false}",
@@ -75,6 +76,7 @@ static const struct page pages[] = {
          "'total': 3}, 'requested_by': 'admin', 'page': '/admin/operations/7', 'created_at': 'x', 'ended_at': 'y'}]}", "1 of 3"},
         {{"operation"}, "{" OPERATION("state_running", "true") ", " LINES "}", "http-equiv=\"refresh\""},
         {{"operation"}, "{" OPERATION("state_failed", "false") ", " LINES "}", "failed: tofu apply"},
+        {{"operation"}, "{" OPERATION("state_failed", "false") ", " LINES "}", "\n\n<span class=\"sgr-31\">red</span> end\n</pre>"},
         {{"operation"}, "{" OPERATION("state_interrupted", "false") ", 'lines': [], 'last': 0}", "was interrupted"},
         {{"stream-head", "stream-foot"}, "{" OPERATION("state_done", "true") "}", "is done"},
         {{"collections"}, "{'operation': null, 'extension': 'slp', 'collections': [{'id': 3, 'what': 'all .slp files', 'open': false," \
@@ -244,8 +246,8 @@ static void each_release_has_a_key_of_its_own(void **state _unused_)
 
 static void every_template_is_tried(void **state _unused_)
 {
-        static const char *const partials[] = {"layout-head", "layout-nav",        "layout-foot",      "counts",
-                                               "vm-row",      "operation-running", "operation-outcome"};
+        static const char *const partials[] = {"layout-head", "layout-nav",        "layout-foot",       "counts",
+                                               "vm-row",      "operation-running", "operation-outcome", "output-line"};
         for (const struct http_template *t = web_templates; t->name; t++) {
                 bool tried = false;
                 for (size_t i = 0; i < ARRAY_SIZE(partials); i++)
