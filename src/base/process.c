@@ -134,6 +134,8 @@ static enum stage become(const struct process_spec *spec, pid_t parent, int repo
         }
         if (spec->cwd && chdir(spec->cwd) < 0)
                 return STAGE_CWD;
+        if (spec->before_exec)
+                spec->before_exec(spec->userdata);
         char *const *env = spec->env ? (char *const *)spec->env : environ;
         execvpe(spec->argv[0], (char *const *)spec->argv, env);
         return STAGE_EXEC;

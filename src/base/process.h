@@ -25,6 +25,8 @@ struct process_spec {
         bool drop_ids;        /* become uid/gid, with no other group, no capability and no_new_privs */
         uid_t uid;
         gid_t gid;
+        void (*before_exec)(void *userdata); /* last of all, in the child: async-signal-safe calls alone; may be NULL */
+        void *userdata;
 };
 
 /* Starts it. Signal mask and handlers of the child are the defaults; every other descriptor is closed. */

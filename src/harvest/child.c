@@ -13,6 +13,7 @@
 #include "base/file.h"
 #include "base/process.h"
 #include "base/text.h"
+#include "harvest/confine.h"
 
 #define WORDS_BYTES 600
 #define TICK_MS 1000
@@ -124,6 +125,11 @@ static void attend(struct running *run)
         run->end->code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
+static void shut_in(void *places)
+{
+        confine_writes(places);
+}
+
 int child_run(const char *const *argv, const struct child_io *io, struct child_end *ret, struct error *error)
 {
         int out[2] = {-1, -1}, err[2] = {-1, -1};
@@ -139,7 +145,9 @@ int child_run(const char *const *argv, const struct child_io *io, struct child_e
                                     .stdin_fd = io->input >= 0 ? io->input : PROCESS_FD_NULL,
                                     .stdout_fd = out[1],
                                     .stderr_fd = err[1],
-                                    .die_with_parent = true};
+                                    .die_with_parent = true,
+                                    .before_exec = shut_in,
+                                    .userdata = (void *)io->places};
         struct running run = {.io = io, .end = ret, .out = out[0], .err = err[0], .ticked_ms = clock_ms()};
         int r = process_spawn(&spec, &run.pid, error);
         close(out[1]);

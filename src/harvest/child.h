@@ -8,6 +8,7 @@
 #include "base/error.h"
 
 struct child_io {
+        const char *const *places;                               /* where alone it may write (confine.h) */
         int input;                                               /* its standard input; -1: /dev/null */
         int (*take)(void *userdata, const char *data, size_t n); /* standard output; negative ends it; may be NULL */
         int (*tick)(void *userdata); /* about once a second; negative ends it; may be NULL */

@@ -6,6 +6,7 @@
 #include <linux/landlock.h>
 #include <stdint.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -26,9 +27,14 @@ static const uint64_t writes = LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_F
 
 static void allow(int ruleset, const char *place, uint64_t access)
 {
+        struct stat st;
         _cleanup_close_ int fd = open(place, O_PATH | O_CLOEXEC);
+        if (fd < 0 || fstat(fd, &st) < 0)
+                return;
+        if (!S_ISDIR(st.st_mode)) /* the kernel takes no other right for what is no directory */
+                access &= LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_TRUNCATE;
         struct landlock_path_beneath_attr rule = {.allowed_access = access, .parent_fd = fd};
-        if (fd >= 0)
+        if (access)
                 syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
 }
 
@@ -45,7 +51,7 @@ bool confine_writes(const char *const *places)
                 return false;
         for (; *places; places++)
                 allow(ruleset, *places, handled);
-        allow(ruleset, "/dev/null", handled & (LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_TRUNCATE));
-        allow(ruleset, "/dev/tty", handled & LANDLOCK_ACCESS_FS_WRITE_FILE);
+        allow(ruleset, "/dev/null", handled);
+        allow(ruleset, "/dev/tty", handled);
         return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && syscall(SYS_landlock_restrict_self, ruleset, 0) == 0;
 }

@@ -65,7 +65,7 @@ static bool say_alive(void *userdata)
 static int take_all(struct worker *worker, int root, struct finds *finds, struct error *error)
 {
         for (size_t i = 0; i < finds->n; i++) {
-                if (!worker->harvest->store) {
+                if (worker->harvest->look) {
                         if (worker_judge(worker, &finds->list[i]) == FILE_WANTED)
                                 worker_would(worker, &finds->list[i]);
                         continue;

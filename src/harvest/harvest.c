@@ -27,6 +27,8 @@ struct child {
         struct harvest_seat *seat; /* NULL: the slot is free */
         pid_t pid;
         int fd;
+        int place;  /* its directory, work/SEAT */
+        char *work; /* its path */
         int64_t started_ms, heard_ms;
         struct buf text;
         bool told; /* how it ended */
@@ -55,20 +57,43 @@ static void fail(struct harvest_seat *seat, const char *reason)
                 seat->reason = xstrdup(reason);
 }
 
+/* What the list names must be there: it would break the archive for all the others. */
+static int keep_file(struct gang *gang, const struct child *child, const struct entry *entry, const char *incoming)
+{
+        const struct store *store = gang->harvest->store;
+        if (incoming)
+                return store_keep(store, child->place, incoming, entry);
+        return store_holds(store, entry) ? 0 : -ENOENT;
+}
+
 static void take_file(struct gang *gang, struct child *child, const json_t *line)
 {
         struct harvest_seat *seat = child->seat;
-        bool fresh = json_is_true(json_object_get(line, "fresh"));
+        const char *incoming = json_get_string(line, "incoming");
         struct entry entry = {0};
         if (entry_read(json_object_get(line, "file"), &entry) < 0)
                 return;
+        int r = keep_file(gang, child, &entry, incoming);
+        if (r < 0) {
+                _cleanup_free_ char *why = xasprintf("cannot keep its files: %s", strerror(-r));
+                fail(seat, why);
+                entry_clear(&entry);
+                return;
+        }
         seat->files++;
         seat->bytes += entry.size;
-        seat->fresh_files += fresh;
-        seat->fresh_bytes += fresh ? entry.size : 0;
+        seat->fresh_files += incoming != NULL;
+        seat->fresh_bytes += incoming ? entry.size : 0;
         if (gang->harvest->file)
-                gang->harvest->file(gang->harvest->userdata, seat, &entry, fresh);
+                gang->harvest->file(gang->harvest->userdata, seat, &entry, incoming != NULL);
         entry_clear(&entry);
+}
+
+static void take_skip(struct gang *gang, struct child *child, const json_t *line)
+{
+        child->seat->skipped += MAX(json_integer_value(json_object_get(line, "count")), (json_int_t)1);
+        if (gang->harvest->skipped)
+                gang->harvest->skipped(gang->harvest->userdata, child->seat, json_object_get(line, "skip"));
 }
 
 static void take_word(struct gang *gang, struct child *child, const json_t *line)
@@ -80,16 +105,13 @@ static void take_word(struct gang *gang, struct child *child, const json_t *line
         if (json_object_get(line, "file")) {
                 take_file(gang, child, line);
         } else if (json_object_get(line, "skip")) {
-                seat->skipped++;
-                if (harvest->skipped)
-                        harvest->skipped(harvest->userdata, seat, json_object_get(line, "skip"));
+                take_skip(gang, child, line);
         } else if (json_object_get(line, "would")) {
                 seat->fresh_files++;
                 seat->fresh_bytes += json_integer_value(json_object_get(line, "would"));
         } else if (json_object_get(line, "found")) {
                 seat->found_files = json_integer_value(json_object_get(line, "found"));
                 seat->found_bytes = json_integer_value(json_object_get(line, "bytes"));
-                seat->skipped += json_is_true(json_object_get(line, "cut"));
         } else if (step) {
                 snprintf(seat->step, sizeof seat->step, "%s", step);
         } else if (say) {
@@ -122,27 +144,39 @@ static void take_lines(struct gang *gang, struct child *child)
 
 static int start_child(struct gang *gang, struct child *slot, struct harvest_seat *seat, struct error *error)
 {
+        _cleanup_close_ int in = -1, out = -1, place = -1;
+        _cleanup_free_ char *work = NULL;
         int fds[2];
+        int r = store_work_open(gang->harvest->store, seat->folder, &work, &place, error);
+        if (r < 0)
+                return r;
         if (pipe2(fds, O_CLOEXEC) < 0)
                 return error_errno(error, errno, "cannot make a pipe");
+        in = fds[0];
+        out = fds[1];
         fflush(NULL);
         pid_t pid = fork();
-        if (pid < 0) {
-                int number = errno;
-                close(fds[0]);
-                close(fds[1]);
-                return error_errno(error, number, "cannot start a process");
-        }
+        if (pid < 0)
+                return error_errno(error, errno, "cannot start a process");
         if (pid == 0) {
-                struct worker worker = {.harvest = gang->harvest, .seat = seat, .shared = gang->shared, .out = fds[1]};
+                struct worker worker = {.harvest = gang->harvest,
+                                        .seat = seat,
+                                        .shared = gang->shared,
+                                        .out = out,
+                                        .place = place,
+                                        .work = work};
                 setsid();
-                close(fds[0]);
+                closep(&in);
                 _exit(worker_main(&worker));
         }
-        close(fds[1]);
-        fcntl(fds[0], F_SETFL, O_NONBLOCK);
-        *slot = (struct child){
-                .seat = seat, .pid = pid, .fd = fds[0], .started_ms = clock_ms(), .heard_ms = clock_ms()};
+        fcntl(in, F_SETFL, O_NONBLOCK);
+        *slot = (struct child){.seat = seat,
+                               .pid = pid,
+                               .fd = STEAL_FD(in),
+                               .place = STEAL_FD(place),
+                               .work = STEAL(work),
+                               .started_ms = clock_ms(),
+                               .heard_ms = clock_ms()};
         seat->working = true;
         gang->busy++;
         return 0;
@@ -170,6 +204,8 @@ static void end_child(struct gang *gang, struct child *child)
                 fail(child->seat, why);
         }
         close(child->fd);
+        closep(&child->place);
+        free(STEAL(child->work));
         buf_deinit(&child->text);
         struct harvest_seat *seat = STEAL(child->seat);
         gang->busy--;

@@ -40,7 +40,8 @@ struct harvest_seat {
 };
 
 struct harvest {
-        struct store *store; /* NULL: only look what there is */
+        struct store *store;
+        bool look; /* only what there is */
         const struct selection *selection;
         struct harvest_limits limits;
         struct harvest_seat *seats;

@@ -38,31 +38,40 @@ static bool read_mode(const char *text, unsigned *ret)
         return *end == '\0' && mode <= 07777;
 }
 
-static bool read_line(struct list_parser *parser, char *line, struct found *ret)
+static bool read_line(const struct list_parser *parser, char *line, struct found *ret)
 {
         char *rest = line;
         const char *size = strsep(&rest, " "), *time = strsep(&rest, " "), *mode = strsep(&rest, " ");
-        if (!size || !time || !mode || !rest || parse_int(size, 0, SIZE_MAX_TOLD, &ret->size) < 0 ||
+        if (!size || !time || !mode || !rest || !*rest || parse_int(size, 0, SIZE_MAX_TOLD, &ret->size) < 0 ||
             !read_time(time, &ret->mtime_ns) || !read_mode(mode, &ret->mode))
                 return false;
-        _cleanup_free_ char *path = xasprintf("%s%s", parser->prefix, rest);
-        if (!path_is_safe(path, strlen(path)) || !selection_takes(parser->selection, path))
-                return false;
-        ret->path = STEAL(path);
+        ret->path = xasprintf("%s%s", parser->prefix, rest);
         return true;
 }
 
-static int take_line(struct list_parser *parser, char *line)
+static int stop(struct list_parser *parser)
+{
+        parser->finds->cut = true;
+        return -E2BIG;
+}
+
+/* Of a line that is not `whole` the end is lost, and with it what tells whether it is wanted. */
+static int take_line(struct list_parser *parser, char *line, bool whole)
 {
         struct found found = {0};
-        if (!read_line(parser, line, &found)) {
+        if (!read_line(parser, line, &found) || (whole && !selection_takes(parser->selection, found.path))) {
+                free(found.path);
                 parser->bad++;
+                return 0;
+        }
+        if (!whole || !path_is_safe(found.path, strlen(found.path))) {
+                finds_leave(parser->finds, found.path, found.size);
+                free(found.path);
                 return 0;
         }
         if (parser->finds->n == parser->files_max) {
                 free(found.path);
-                parser->finds->cut = true;
-                return -E2BIG;
+                return stop(parser);
         }
         finds_add(parser->finds, &found);
         return 0;
@@ -77,15 +86,16 @@ int list_feed(struct list_parser *parser, const char *data, size_t len)
                 size_t room = LINE_BYTES_MAX - MIN(parser->partial.len, (size_t)LINE_BYTES_MAX);
                 buf_add(&parser->partial, data, MIN(part, room));
                 parser->line += part;
+                bool whole = parser->line <= LINE_BYTES_MAX;
                 if (!end)
-                        return parser->line > ENDLESS_BYTES ? -E2BIG : 0;
+                        return parser->line > ENDLESS_BYTES ? stop(parser) : 0;
                 parser->line = 0;
-                bool whole = part <= room;
-                int r = whole && parser->partial.len ? take_line(parser, parser->partial.data) : 0;
-                parser->bad += !whole;
+                int r = parser->partial.len ? take_line(parser, parser->partial.data, whole) : 0;
                 buf_truncate(&parser->partial, 0);
-                if (r < 0 || parser->bad > parser->files_max + 1000)
-                        return -E2BIG;
+                if (r < 0)
+                        return r;
+                if (parser->bad + parser->finds->left_all > parser->files_max + 1000)
+                        return stop(parser);
                 data += part + 1;
                 len -= part + 1;
         }

@@ -1,7 +1,7 @@
 /*
  * What `find` in a VM says, read as a stranger's words: "SIZE MTIME MODE PATH" NUL, again and again, in pieces of any
- * length. A line that is none, a path that would lead out, or one that comes twice is left out; an endless list ends at
- * the limit.
+ * length. A line that is none or a path that comes twice is dropped; a path that would lead out, or is too long or deep,
+ * is left out by name; an endless list ends at the limit.
  */
 #pragma once
 
@@ -16,10 +16,10 @@ struct list_parser {
         struct finds *finds;
         struct buf partial;
         size_t line; /* bytes of the present line so far */
-        size_t bad;  /* left out */
+        size_t bad;  /* dropped */
 };
 
-/* 0, or -E2BIG: there are more than files_max (finds.cut is set), and nothing more need be read. */
+/* 0, or -E2BIG: there are more than files_max, or it has no end (finds.cut is set), and nothing more need be read. */
 int list_feed(struct list_parser *parser, const char *data, size_t len);
 /* At the end: sorts, and drops what came twice. */
 void list_done(struct list_parser *parser);

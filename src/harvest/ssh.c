@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "harvest/list.h"
+#include "provider/ssh_words.h"
 
 #define ALIVE_S 5
 #define ALIVE_COUNT 4
@@ -17,16 +18,12 @@
 
 /* --- the connection ------------------------------------------------------------------------------------------------ */
 
-/* A value of ssh_config: quoted, and without ssh's own %-words. */
 static int add_path(struct buf *out, const char *key, const char *path, struct error *error)
 {
-        if (!path || strpbrk(path, "\"\\\r\n"))
-                return error_set(error, -EINVAL, "the path of %s cannot be given to ssh", key);
-        buf_addf(out, "  %s \"", key);
-        for (const char *c = path; *c; c++)
-                buf_addf(out, *c == '%' ? "%%%%" : "%c", *c);
-        buf_adds(out, "\"\n");
-        return 0;
+        buf_adds(out, "  ");
+        int r = ssh_path_option(key, path, out, error);
+        buf_addc(out, '\n');
+        return r;
 }
 
 static bool is_word(const char *text)
@@ -74,48 +71,39 @@ static void choose_root(struct ssh *ssh)
         ssh->prefix = xstrdup(selection->extensions && ssh->container ? "Desktop/" : "");
 }
 
+/* rsync takes its own quotes away, and one of two in a row. */
+static char *rsync_shell(const char *config)
+{
+        struct buf out = BUF_NULL;
+        buf_adds(&out, "ssh -F '");
+        for (; *config; config++)
+                buf_addf(&out, *config == '\'' ? "''" : "%c", *config);
+        buf_addc(&out, '\'');
+        return buf_steal(&out);
+}
+
 int ssh_open(struct ssh *ssh, struct worker *worker, struct error *error)
 {
-        *ssh = (struct ssh){.worker = worker};
-        const struct store *store = worker->harvest->store;
-        char aside[] = "/tmp/lablink-look-XXXXXX";
-        if (!store && !mkdtemp(aside))
-                return error_errno(error, errno, "cannot make a directory");
-        ssh->work = store ? store_work_path(store, worker->seat->folder) : xstrdup(aside);
-        ssh->config = path_join(ssh->work, "ssh_config");
-        ssh->shell = xasprintf("ssh -F '%s'", ssh->config);
+        *ssh = (struct ssh){.worker = worker, .tree = path_join(worker->work, "tree")};
+        ssh->config = path_join(worker->work, "ssh_config");
+        ssh->places[0] = ssh->tree;
+        ssh->places[1] = worker->seat->reach.known_hosts_file;
+        ssh->shell = rsync_shell(ssh->config);
         choose_root(ssh);
-        if (strchr(ssh->config, '\''))
-                return error_set(error, -EINVAL, "the state directory's path holds a quote");
-        int r = dir_make(ssh->work, 0700, error);
-        return r < 0 ? r : write_config(ssh, error);
+        return write_config(ssh, error);
 }
 
 void ssh_close(struct ssh *ssh)
 {
-        if (!ssh->worker->harvest->store)
-                dir_remove(ssh->work, NULL);
         free(ssh->config);
         free(ssh->shell);
-        free(ssh->work);
+        free(ssh->tree);
         free(ssh->root);
         free(ssh->prefix);
         *ssh = (struct ssh){0};
 }
 
 /* --- running there ------------------------------------------------------------------------------------------------- */
-
-void ssh_quote(const char *word, struct buf *out)
-{
-        buf_addc(out, '\'');
-        for (; word && *word; word++) {
-                if (*word == '\'')
-                        buf_adds(out, "'\\''");
-                else
-                        buf_addc(out, *word);
-        }
-        buf_addc(out, '\'');
-}
 
 bool ssh_broke(const struct child_end *end)
 {
@@ -150,11 +138,13 @@ int ssh_script(struct ssh *ssh, const char *script, const struct child_io *io, v
                struct error *error)
 {
         const char *argv[] = {"ssh", "-F", ssh->config, "vm", script, NULL};
+        struct child_io own = *io;
+        own.places = ssh->places;
         for (int tries = 1;; tries++) {
                 _cleanup_child_end_ struct child_end end;
                 if (io->input >= 0 && lseek(io->input, 0, SEEK_SET) < 0)
                         return error_errno(error, errno, "cannot read the list of files");
-                int r = child_run(argv, io, &end, error);
+                int r = child_run(argv, &own, &end, error);
                 if (r < 0)
                         return r;
                 ssh->code = end.code;
@@ -291,9 +281,9 @@ static int transfer_all(struct ssh *ssh, struct finds *finds, struct error *erro
         for (size_t i = 0; r == 0 && i < finds->n; i++) {
                 struct found *found = &finds->list[i];
                 bool wanted = worker_judge(worker, found) == FILE_WANTED;
-                if (wanted && !worker->harvest->store)
+                if (wanted && worker->harvest->look)
                         worker_would(worker, found);
-                if (!wanted || !worker->harvest->store)
+                if (!wanted || worker->harvest->look)
                         continue;
                 batch[n++] = found;
                 bytes += found->size;

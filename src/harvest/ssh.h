@@ -10,8 +10,9 @@
 
 struct ssh {
         struct worker *worker;
-        char *config, *shell; /* the file, and "ssh -F '...'" for rsync */
-        char *work;           /* directory of what is on its way */
+        char *config, *shell;  /* the file, and "ssh -F '...'" for rsync */
+        char *tree;            /* of what is on its way */
+        const char *places[3]; /* what its programs may write */
         bool container;
         char *root, *prefix; /* where it is searched, in the VM; what is put before a found path */
         int code;            /* with which the last script ended */
@@ -25,8 +26,6 @@ int ssh_script(struct ssh *ssh, const char *script, const struct child_io *io, v
 /* "cannot be reached: ...": what an end means, for people. Returns -EHOSTUNREACH, or -EIO when it was the script's own. */
 int ssh_explain(const struct child_end *end, const char *what, struct error *error);
 bool ssh_broke(const struct child_end *end); /* may it be tried again? */
-/* One word for the shell at the other end. */
-void ssh_quote(const char *word, struct buf *out);
 
 /* A descriptor that holds the names, each ended by NUL. */
 int ssh_names(struct found *const *list, size_t n, int *ret_fd, struct error *error);

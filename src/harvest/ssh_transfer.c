@@ -13,6 +13,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "harvest/ssh.h"
+#include "provider/ssh_words.h"
 
 #define SLACK_BYTES ((int64_t)64 << 20) /* files grow while they are copied */
 
@@ -56,7 +57,6 @@ static void clear_stage(struct ssh *ssh, int names)
 
 struct watch {
         struct ssh *ssh;
-        const char *tree;
         int64_t most, seen;
         bool partly; /* some could not be sent: what has another size than announced is not whole */
 };
@@ -70,7 +70,7 @@ static int64_t bytes_there(const char *tree)
         _cleanup_close_ int root = open(tree, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         int64_t bytes = 0;
         if (root >= 0 && walk_find(root, &walk, &finds, NULL) == 0)
-                bytes = finds.cut ? INT64_MAX : finds.bytes;
+                bytes = finds.cut || finds.left_all ? INT64_MAX : finds.bytes;
         finds_clear(&finds);
         return bytes;
 }
@@ -78,7 +78,7 @@ static int64_t bytes_there(const char *tree)
 static int on_tick(void *userdata)
 {
         struct watch *watch = userdata;
-        int64_t now = bytes_there(watch->tree);
+        int64_t now = bytes_there(watch->ssh->tree);
         if (now > watch->most)
                 return -EFBIG;
         if (now != watch->seen)
@@ -91,7 +91,7 @@ static int run_rsync(struct ssh *ssh, int names, struct watch *watch, struct err
 {
         char timeout[32], size[40];
         _cleanup_free_ char *from = ssh->container ? xstrdup("vm:" SSH_STAGE "/") : xasprintf("vm:%s/", ssh->root);
-        _cleanup_free_ char *to = xasprintf("%s/", watch->tree);
+        _cleanup_free_ char *to = xasprintf("%s/", watch->ssh->tree);
         snprintf(timeout, sizeof timeout, "--timeout=%d", (int)MAX(ssh->worker->harvest->limits.quiet_ms / 1000, 1));
         snprintf(size, sizeof size, "--max-size=%lld", (long long)ssh->worker->harvest->limits.vm_bytes);
         const char *argv[] = {"rsync",
@@ -113,7 +113,7 @@ static int run_rsync(struct ssh *ssh, int names, struct watch *watch, struct err
                               from,
                               to,
                               NULL};
-        struct child_io io = {.input = names, .tick = on_tick, .userdata = watch};
+        struct child_io io = {.input = names, .places = ssh->places, .tick = on_tick, .userdata = watch};
         for (int tries = 1;; tries++) {
                 _cleanup_child_end_ struct child_end end;
                 lseek(names, 0, SEEK_SET);
@@ -154,7 +154,7 @@ static int keep(struct ssh *ssh, int tree, struct found *found, bool partly, str
 static int keep_all(struct ssh *ssh, const struct watch *watch, struct found *const *list, size_t n,
                     struct error *error)
 {
-        _cleanup_close_ int tree = open(watch->tree, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        _cleanup_close_ int tree = open(watch->ssh->tree, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (tree < 0)
                 return error_errno(error, errno, "cannot read what was transferred");
         worker_step(ssh->worker, "verify");
@@ -180,15 +180,15 @@ static int names_of(struct ssh *ssh, struct found *const *list, size_t n, int *r
 
 int ssh_batch(struct ssh *ssh, struct found *const *list, size_t n, struct error *error)
 {
-        _cleanup_free_ char *tree = path_join(ssh->work, "tree");
         _cleanup_close_ int names = -1;
-        int64_t left = MIN(bytes_there(tree), ssh->worker->harvest->limits.vm_bytes); /* by an interrupted transfer */
-        struct watch watch = {.ssh = ssh, .tree = tree, .most = SLACK_BYTES + left};
+        int64_t left = MIN(bytes_there(ssh->tree),
+                           ssh->worker->harvest->limits.vm_bytes); /* by an interrupted transfer */
+        struct watch watch = {.ssh = ssh, .most = SLACK_BYTES + left};
         for (size_t i = 0; i < n; i++)
                 watch.most += 2 * list[i]->size; /* an old half and a new one */
         int r = names_of(ssh, list, n, &names, error);
         if (r == 0)
-                r = dir_make(tree, 0700, error);
+                r = dir_make(ssh->tree, 0700, error);
         if (r == 0 && ssh->container)
                 r = copy_out(ssh, names, error);
         if (r == 0) {
@@ -196,11 +196,11 @@ int ssh_batch(struct ssh *ssh, struct found *const *list, size_t n, struct error
                 r = run_rsync(ssh, names, &watch, error);
         }
         if (r == -EFBIG)
-                dir_remove(tree, NULL);
+                dir_remove(ssh->tree, NULL);
         if (r == 0)
                 r = keep_all(ssh, &watch, list, n, error);
         if (r == 0)
-                r = dir_remove(tree, error);
+                r = dir_remove(ssh->tree, error);
         if (r == 0 && ssh->container)
                 clear_stage(ssh, names);
         return r;

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <openssl/evp.h>
 #include <sodium.h>
 #include <string.h>
 #include <sys/file.h>
@@ -12,6 +13,9 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/text.h"
+
+#define INCOMING "new-"
+#define LOCK_LOOK_MS 50
 
 int store_open(const char *state_dir, int64_t collection, bool make, struct store *ret, struct error *error)
 {
@@ -52,31 +56,70 @@ char *store_list_path(const struct store *store, int64_t list)
         return xasprintf("%s/index-%lld", store->directory, (long long)list);
 }
 
-char *store_work_path(const struct store *store, const char *folder)
-{
-        return xasprintf("%s/work/%s", store->directory, folder);
-}
-
 /* --- objects ------------------------------------------------------------------------------------------------------- */
 
-int incoming_open(const struct store *store, struct incoming *ret)
+static bool hash_is_good(const char *hash)
+{
+        return strlen(hash) == HASH_LENGTH && strspn(hash, "0123456789abcdef") == HASH_LENGTH;
+}
+
+int store_work_open(const struct store *store, const char *folder, char **ret_path, int *ret_fd, struct error *error)
+{
+        _cleanup_free_ char *path = xasprintf("%s/work/%s", store->directory, folder);
+        int r = dir_make(path, 0700, error);
+        if (r < 0)
+                return r;
+        DIR *dir = opendir(path);
+        int fd = dir ? fcntl(dirfd(dir), F_DUPFD_CLOEXEC, 3) : -1;
+        int number = errno;
+        for (struct dirent *one; fd >= 0 && (one = readdir(dir));)
+                if (str_starts(one->d_name, INCOMING))
+                        unlinkat(fd, one->d_name, 0);
+        if (dir)
+                closedir(dir);
+        if (fd < 0)
+                return error_errno(error, number, "cannot open %s", path);
+        *ret_path = STEAL(path);
+        *ret_fd = fd;
+        return 0;
+}
+
+int incoming_open(int place, struct incoming *ret)
 {
         static unsigned number;
         *ret = (struct incoming){.fd = -1};
-        snprintf(ret->name, sizeof ret->name, "new-%d-%lld-%u", (int)getpid(), (long long)clock_us(), number++);
-        ret->fd = openat(store->objects, ret->name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+        snprintf(ret->name, sizeof ret->name, INCOMING "%u", number++);
+        ret->fd = openat(place, ret->name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0400);
         if (ret->fd < 0)
                 return -errno;
-        ret->hash = xmalloc(sizeof(crypto_hash_sha256_state));
-        crypto_hash_sha256_init(ret->hash);
-        return 0;
+        ret->hash = EVP_MD_CTX_new();
+        return ret->hash && EVP_DigestInit_ex(ret->hash, EVP_sha256(), NULL) == 1 ? 0 : -ENOMEM;
 }
 
 int incoming_write(struct incoming *incoming, const void *data, size_t len)
 {
-        crypto_hash_sha256_update(incoming->hash, data, len);
+        if (EVP_DigestUpdate(incoming->hash, data, len) != 1)
+                return -EIO;
         incoming->size += (int64_t)len;
         return fd_write_all(incoming->fd, data, len);
+}
+
+int incoming_end(struct incoming *incoming, char hash[HASH_LENGTH + 1])
+{
+        unsigned char sum[HASH_LENGTH / 2];
+        if (EVP_DigestFinal_ex(incoming->hash, sum, NULL) != 1)
+                return -EIO;
+        sodium_bin2hex(hash, HASH_LENGTH + 1, sum, sizeof sum);
+        return close(STEAL_FD(incoming->fd)) < 0 ? -errno : 0;
+}
+
+void incoming_drop(int place, struct incoming *incoming)
+{
+        closep(&incoming->fd);
+        if (incoming->name[0])
+                unlinkat(place, incoming->name, 0);
+        EVP_MD_CTX_free(incoming->hash);
+        *incoming = (struct incoming){.fd = -1};
 }
 
 static void object_name(const char *hash, char out[HASH_LENGTH + 2])
@@ -84,35 +127,25 @@ static void object_name(const char *hash, char out[HASH_LENGTH + 2])
         snprintf(out, HASH_LENGTH + 2, "%.2s/%s", hash, hash + 2);
 }
 
-int incoming_keep(const struct store *store, struct incoming *incoming, char hash[HASH_LENGTH + 1])
+int store_keep(const struct store *store, int place, const char *name, const struct entry *entry)
 {
-        unsigned char sum[crypto_hash_sha256_BYTES];
-        char name[HASH_LENGTH + 2], folder[3] = "";
-        crypto_hash_sha256_final(incoming->hash, sum);
-        sodium_bin2hex(hash, HASH_LENGTH + 1, sum, sizeof sum);
-        object_name(hash, name);
-        memcpy(folder, hash, 2);
-        if (mkdirat(store->objects, folder, 0700) < 0 && errno != EEXIST)
+        char object[HASH_LENGTH + 2], folder[3] = "";
+        struct stat st;
+        if (!hash_is_good(entry->hash) || !str_starts(name, INCOMING) || strchr(name, '/'))
+                return -EBADMSG;
+        if (fstatat(place, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
                 return -errno;
-        if (close(STEAL_FD(incoming->fd)) < 0 || renameat(store->objects, incoming->name, store->objects, name) < 0)
+        if (!S_ISREG(st.st_mode) || st.st_size != entry->size)
+                return -EBADMSG;
+        if (store_holds(store, entry))
+                return unlinkat(place, name, 0) < 0 ? -errno : 0;
+        object_name(entry->hash, object);
+        memcpy(folder, entry->hash, 2);
+        if (renameat(place, name, store->objects, object) == 0)
+                return 0;
+        if (errno != ENOENT || mkdirat(store->objects, folder, 0700) < 0)
                 return -errno;
-        incoming->name[0] = '\0';
-        return 0;
-}
-
-void incoming_drop(const struct store *store, struct incoming *incoming)
-{
-        if (incoming->fd >= 0)
-                close(incoming->fd);
-        if (incoming->name[0])
-                unlinkat(store->objects, incoming->name, 0);
-        free(incoming->hash);
-        *incoming = (struct incoming){.fd = -1};
-}
-
-static bool hash_is_good(const char *hash)
-{
-        return strlen(hash) == HASH_LENGTH && strspn(hash, "0123456789abcdef") == HASH_LENGTH;
+        return renameat(place, name, store->objects, object) < 0 ? -errno : 0;
 }
 
 bool store_holds(const struct store *store, const struct entry *entry)
@@ -162,25 +195,45 @@ static void sweep_folder(const struct store *store, const char *folder, const ch
         closedir(dir);
 }
 
-/* Whoever plays a list holds the directory's lock shared: then nothing goes. */
+int store_lock_shared(const struct store *store)
+{
+        while (flock(store->top, LOCK_SH) < 0)
+                if (errno != EINTR)
+                        return -errno;
+        return 0;
+}
+
+int store_lock(const struct store *store, int64_t wait_ms)
+{
+        int64_t deadline = clock_ms() + wait_ms;
+        while (flock(store->top, LOCK_EX | LOCK_NB) < 0) {
+                if (errno != EINTR && (errno != EWOULDBLOCK || clock_ms() >= deadline))
+                        return -errno;
+                clock_sleep_ms(LOCK_LOOK_MS);
+        }
+        return 0;
+}
+
+void store_unlock(const struct store *store)
+{
+        flock(store->top, LOCK_UN);
+}
+
 void store_sweep(const struct store *store, const struct entries *keep)
 {
-        _cleanup_close_ int top = openat(store->objects, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (top < 0 || flock(store->top, LOCK_EX | LOCK_NB) < 0)
+        DIR *dir = NULL;
+        int top = openat(store->objects, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (top < 0 || !(dir = fdopendir(top))) {
+                closep(&top);
                 return;
+        }
         char(*kept)[HASH_LENGTH] = xcalloc(keep->n + 1, HASH_LENGTH);
         for (size_t i = 0; i < keep->n; i++)
                 memcpy(kept[i], keep->list[i].hash, HASH_LENGTH);
         qsort(kept, keep->n, HASH_LENGTH, compare_hashes);
-        DIR *dir = fdopendir(STEAL_FD(top));
-        for (struct dirent *one; dir && (one = readdir(dir));) {
-                if (str_starts(one->d_name, "new-"))
-                        unlinkat(store->objects, one->d_name, 0);
-                else if (strlen(one->d_name) == 2 && strcmp(one->d_name, "..") != 0)
+        for (struct dirent *one; (one = readdir(dir));)
+                if (strlen(one->d_name) == 2 && strcmp(one->d_name, "..") != 0)
                         sweep_folder(store, one->d_name, kept, keep->n);
-        }
-        if (dir)
-                closedir(dir);
+        closedir(dir);
         free(kept);
-        flock(store->top, LOCK_UN);
 }

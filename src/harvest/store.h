@@ -1,12 +1,14 @@
 /*
  * What is kept of a collection, below STATE/collections/ID (only root enters):
  *
- *   objects/ab/cdef...    what a file holds, named by its SHA-256: no name that a participant chose becomes a name here
+ *   objects/ab/cdef...    what a file holds, named by its SHA-256: no name that a participant chose becomes a name here.
+ *                         Only the parent of the workers moves something there, and never in the place of what is whole
  *   index-LIST            one JSON a line: which file of which seat holds what, in the order of arrival; its last line says
  *                         that it is whole. An archive is this list, played: the same list gives the same bytes
- *   work/SEAT/            what is on its way from that seat and survives an interruption
+ *   work/SEAT/            that seat's worker may write here and nowhere else: what has come (new-*) until it is moved, and
+ *                         in tree/ what is on its way and survives an interruption
  *
- * An object is put aside, then renamed; a list is written anew by each operation and counts once it is whole. So whatever
+ * An object is written aside, then renamed; a list is written anew by each operation and counts once it is whole. So whatever
  * is killed, what has arrived is there, and nothing is half.
  */
 #pragma once
@@ -54,26 +56,34 @@ struct store {
 int store_open(const char *state_dir, int64_t collection, bool make, struct store *ret, struct error *error);
 void store_close(struct store *store);
 char *store_list_path(const struct store *store, int64_t list); /* owned by the caller */
-char *store_work_path(const struct store *store, const char *folder);
+/* Makes work/FOLDER, without what a worker that was killed has left, and opens it. */
+int store_work_open(const struct store *store, const char *folder, char **ret_path, int *ret_fd, struct error *error);
 
-/* Something that is becoming an object. */
+/* Something that will be an object, in the directory `place`. */
 struct incoming {
         int fd;
-        char name[80]; /* below objects/ */
+        char name[32];
         void *hash;
         int64_t size;
 };
-int incoming_open(const struct store *store, struct incoming *ret);
+int incoming_open(int place, struct incoming *ret);
 int incoming_write(struct incoming *incoming, const void *data, size_t len);
-/* Renames it into its place and gives its hash. A failure, or no call at all before incoming_drop, leaves nothing. */
-int incoming_keep(const struct store *store, struct incoming *incoming, char hash[HASH_LENGTH + 1]);
-void incoming_drop(const struct store *store, struct incoming *incoming);
+/* It is whole: closes it and gives its hash. It is removed by incoming_drop all the same unless its name is cleared. */
+int incoming_end(struct incoming *incoming, char hash[HASH_LENGTH + 1]);
+void incoming_drop(int place, struct incoming *incoming);
+/* Moves what lies in `place` under that name into its place. -EBADMSG: it is not what the entry says. */
+int store_keep(const struct store *store, int place, const char *name, const struct entry *entry);
 
 /* Is what the entry holds there, and whole? After a loss of power it may not be. */
 bool store_holds(const struct store *store, const struct entry *entry);
 /* Opens what a file holds. */
 int store_read(const struct store *store, const char *hash, int *ret_fd);
-/* Removes objects that `keep` (by hash, sorted) does not name, and what was cut off. */
+/* Nothing of the collection goes while somebody reads it. Shared, for readers: waits. Else: within `wait_ms`, or
+ * -EWOULDBLOCK. Until store_unlock or store_close. */
+int store_lock_shared(const struct store *store);
+int store_lock(const struct store *store, int64_t wait_ms);
+void store_unlock(const struct store *store);
+/* Removes objects that `keep` does not name. Under the lock. */
 void store_sweep(const struct store *store, const struct entries *keep);
 
 /* --- lists --------------------------------------------------------------------------------------------------------- */

@@ -9,13 +9,23 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+#include "base/text.h"
+
 #define ASK_EACH 256
+#define SHOWN_HEAD 300
+#define SHOWN_TAIL 100
+
+static void found_list_free(struct found *list, size_t n)
+{
+        for (size_t i = 0; i < n; i++)
+                free(list[i].path);
+        free(list);
+}
 
 void finds_clear(struct finds *finds)
 {
-        for (size_t i = 0; i < finds->n; i++)
-                free(finds->list[i].path);
-        free(finds->list);
+        found_list_free(finds->list, finds->n);
+        found_list_free(finds->left, finds->left_n);
         *finds = (struct finds){0};
 }
 
@@ -28,6 +38,45 @@ void finds_add(struct finds *finds, struct found *found)
         finds->bytes += found->size;
         finds->list[finds->n++] = *found;
         *found = (struct found){0};
+}
+
+/* Without the last byte of a character that was cut, and no character in the middle. */
+static void add_shown(const char *text, size_t len, struct buf *out)
+{
+        for (size_t i = 0; i < len;) {
+                size_t part = 1;
+                while (part < 4 && i + part < len && ((unsigned char)text[i + part] & 0xc0) == 0x80)
+                        part++;
+                bool control = (unsigned char)text[i] < 0x20 || text[i] == 0x7f;
+                if (!control && utf8_valid(text + i, part))
+                        buf_add(out, text + i, part);
+                else
+                        for (size_t k = 0; k < part; k++)
+                                buf_addf(out, "%%%02X", (unsigned char)text[i + k]);
+                i += part;
+        }
+}
+
+char *path_shown(const char *path)
+{
+        struct buf out = BUF_NULL;
+        size_t len = strlen(path), head = len > SHOWN_HEAD + SHOWN_TAIL ? SHOWN_HEAD : len;
+        size_t tail = len - head > SHOWN_TAIL ? SHOWN_TAIL : len - head;
+        add_shown(path, head, &out);
+        if (head + tail < len)
+                buf_adds(&out, " ... ");
+        add_shown(path + len - tail, tail, &out);
+        return buf_steal(&out);
+}
+
+void finds_leave(struct finds *finds, const char *path, int64_t size)
+{
+        finds->left_all++;
+        if (finds->left_n == LEFT_NAMED_MAX)
+                return;
+        if (!finds->left)
+                finds->left = xcalloc(LEFT_NAMED_MAX, sizeof *finds->left);
+        finds->left[finds->left_n++] = (struct found){.path = path_shown(path), .size = size};
 }
 
 static int compare_found(const void *a, const void *b)
@@ -109,7 +158,7 @@ struct search {
         int r;
 };
 
-static int look_into(struct search *search, int fd, int depth);
+static int look_into(struct search *search, int fd);
 
 static bool goes_on(struct search *search)
 {
@@ -126,6 +175,10 @@ static void take_file(struct search *search, const struct stat *st)
         const char *path = buf_str(&search->path);
         if (!selection_takes(search->walk->selection, path))
                 return;
+        if (!path_is_safe(path, search->path.len)) {
+                finds_leave(search->finds, path, st->st_size);
+                return;
+        }
         if (search->finds->n == search->walk->files_max) {
                 search->finds->cut = true;
                 return;
@@ -135,37 +188,36 @@ static void take_file(struct search *search, const struct stat *st)
         finds_add(search->finds, &found);
 }
 
-static void take_directory(struct search *search, int parent, const char *name, int depth)
+static void take_directory(struct search *search, int parent, const char *name)
 {
-        if (depth >= PATH_DEPTH_MAX || selection_excludes(search->walk->selection, name)) {
-                search->finds->unsafe += depth >= PATH_DEPTH_MAX;
+        if (selection_excludes(search->walk->selection, name))
                 return;
-        }
-        int fd = open_beneath(parent, name, O_RDONLY | O_DIRECTORY);
-        if (fd < 0) /* gone, a mount, or turned into a link this very moment */
-                return;
+        bool enters = path_is_safe(buf_str(&search->path), search->path.len);
+        int fd = enters ? open_beneath(parent, name, O_RDONLY | O_DIRECTORY) : -ENAMETOOLONG;
         buf_addc(&search->path, '/');
-        look_into(search, fd, depth + 1);
+        if (fd >= 0)
+                look_into(search, fd);
+        else if (fd != -ENOENT && fd != -ENOTDIR && fd != -ELOOP &&
+                 fd != -EXDEV) /* gone, turned into a link, a mount */
+                finds_leave(search->finds, buf_str(&search->path), 0);
 }
 
-static void take_name(struct search *search, int parent, const char *name, int depth)
+static void take_name(struct search *search, int parent, const char *name)
 {
         struct stat st;
         size_t len = search->path.len;
         if (fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode)))
                 return;
         buf_adds(&search->path, name);
-        if (!path_is_safe(buf_str(&search->path), search->path.len))
-                search->finds->unsafe++;
-        else if (S_ISDIR(st.st_mode))
-                take_directory(search, parent, name, depth);
+        if (S_ISDIR(st.st_mode))
+                take_directory(search, parent, name);
         else
                 take_file(search, &st);
         buf_truncate(&search->path, len);
 }
 
 /* Takes the descriptor over. */
-static int look_into(struct search *search, int fd, int depth)
+static int look_into(struct search *search, int fd)
 {
         DIR *dir = fdopendir(fd);
         if (!dir) {
@@ -174,7 +226,7 @@ static int look_into(struct search *search, int fd, int depth)
         }
         for (struct dirent *one; goes_on(search) && (one = readdir(dir));)
                 if (strcmp(one->d_name, ".") != 0 && strcmp(one->d_name, "..") != 0)
-                        take_name(search, dirfd(dir), one->d_name, depth);
+                        take_name(search, dirfd(dir), one->d_name);
         closedir(dir);
         return search->r;
 }
@@ -185,7 +237,7 @@ int walk_find(int root, const struct walk *walk, struct finds *ret, struct error
         int fd = openat(root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (fd < 0)
                 return error_errno(error, errno, "cannot read the participant's home");
-        int r = look_into(&search, fd, 0);
+        int r = look_into(&search, fd);
         buf_deinit(&search.path);
         finds_sort(ret);
         return r < 0 ? error_set(error, r, "the search was stopped") : 0;

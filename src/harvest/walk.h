@@ -14,16 +14,22 @@ struct found {
         unsigned mode;
 };
 
+#define LEFT_NAMED_MAX 100
+
 struct finds {
         struct found *list;
         size_t n, room;
         int64_t bytes;
-        size_t unsafe; /* names that were left out */
-        bool cut;      /* there are more than files_max */
+        struct found *left; /* what is left out because of its path, the first of them by name (path_shown) */
+        size_t left_n, left_all;
+        bool cut; /* there are more than files_max */
 };
 void finds_clear(struct finds *finds);
 void finds_add(struct finds *finds, struct found *found); /* takes it over */
+void finds_leave(struct finds *finds, const char *path, int64_t size);
 void finds_sort(struct finds *finds);
+/* A path for people: UTF-8, what is no text as %XX, the middle of a long one left out. Owned by the caller. */
+char *path_shown(const char *path);
 
 struct walk {
         const struct selection *selection;
@@ -34,7 +40,8 @@ struct walk {
 
 /* Nanoseconds since 1970; a time beyond what fits (about 292 years either way) is the last that does. */
 int64_t mtime_ns(const struct stat *st);
-/* Regular files below the directory `root`, sorted by path. */
+/* Regular files below the directory `root`, sorted by path. A directory that is too deep, or cannot be entered, is left out
+ * as a whole. */
 int walk_find(int root, const struct walk *walk, struct finds *ret, struct error *error);
 /* Opens a regular file of that path below the directory `root`; nothing on the way may be a link. Never blocks. */
 int walk_open(int root, const char *path, int *ret_fd);

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -45,12 +44,6 @@ void worker_step(struct worker *worker, const char *step)
         tell(worker, json_pack("{s:s}", "step", step));
 }
 
-void worker_found(struct worker *worker, const struct finds *finds)
-{
-        tell(worker, json_pack("{s:I, s:I, s:b}", "found", (json_int_t)finds->n, "bytes", (json_int_t)finds->bytes,
-                               "cut", (int)finds->cut));
-}
-
 void worker_alive(struct worker *worker)
 {
         tell(worker, json_object());
@@ -80,17 +73,38 @@ static void put_path(json_t *json, const char *path)
         json_object_set_new(json, "path_base64", json_string(text));
 }
 
-void worker_skip(struct worker *worker, const struct found *found, const char *reason)
+static void tell_skip(struct worker *worker, const char *path, int64_t size, const char *reason, size_t count)
 {
-        json_t *skip = json_pack("{s:I, s:o}", "size", (json_int_t)found->size, "reason", text_json(reason));
-        put_path(skip, found->path);
-        tell(worker, json_pack("{s:o}", "skip", skip));
+        json_t *skip = json_pack("{s:I, s:o}", "size", (json_int_t)size, "reason", text_json(reason));
+        put_path(skip, path);
+        tell(worker, json_pack("{s:o, s:I}", "skip", skip, "count", (json_int_t)count));
 }
 
-static void tell_file(struct worker *worker, const struct entry *entry, bool fresh)
+void worker_skip(struct worker *worker, const struct found *found, const char *reason)
+{
+        tell_skip(worker, found->path, found->size, reason, 1);
+}
+
+void worker_found(struct worker *worker, const struct finds *finds)
+{
+        static const char reason[] = "its path is too long, too deep, or leads nowhere";
+        tell(worker, json_pack("{s:I, s:I}", "found", (json_int_t)finds->n, "bytes", (json_int_t)finds->bytes));
+        for (size_t i = 0; i < finds->left_n; i++)
+                tell_skip(worker, finds->left[i].path, finds->left[i].size, reason, 1);
+        size_t more = finds->left_all - finds->left_n;
+        _cleanup_free_ char *rest = xasprintf("(%zu more)", more);
+        if (more)
+                tell_skip(worker, rest, 0, reason, more);
+        if (finds->cut)
+                tell_skip(worker, "(what was not found)", 0,
+                          "more than harvest.files_max files, or not everything could be searched", 1);
+}
+
+/* `incoming`: the name under which it lies in the worker's place; NULL: it is kept already. */
+static void tell_file(struct worker *worker, const struct entry *entry, const char *incoming)
 {
         worker->files++;
-        tell(worker, json_pack("{s:o, s:b}", "file", entry_json(entry), "fresh", fresh));
+        tell(worker, json_pack("{s:o, s:s?}", "file", entry_json(entry), "incoming", incoming));
 }
 
 /* --- judging ------------------------------------------------------------------------------------------------------- */
@@ -113,7 +127,7 @@ static const char *refusal(struct worker *worker, const struct found *found)
                 return "over the limit of one VM (harvest.vm_limit)";
         if (found->size > limits->all_bytes - atomic_load(&worker->shared->bytes) - coming)
                 return "over the limit of all VMs together (harvest.limit)";
-        if (worker->harvest->store && !disk_has_room(worker->harvest->store, found->size + coming))
+        if (!worker->harvest->look && !disk_has_room(worker->harvest->store, found->size + coming))
                 return "the allocator's disk is full";
         return NULL;
 }
@@ -123,11 +137,11 @@ enum verdict worker_judge(struct worker *worker, const struct found *found)
         const struct entry *had = entries_find(&worker->seat->had, found->path);
         const struct store *store = worker->harvest->store;
         bool same_file = had && had->size == found->size && had->mtime_ns == found->mtime_ns;
-        if (same_file && (!store || store_holds(store, had))) {
+        if (same_file && store_holds(store, had)) {
                 struct entry same = *had;
                 same.mode = found->mode;
                 worker->taken += same.size;
-                tell_file(worker, &same, false);
+                tell_file(worker, &same, NULL);
                 return FILE_KNOWN;
         }
         const char *why = refusal(worker, found);
@@ -177,13 +191,13 @@ static int copy_into(struct worker *worker, const struct found *found, int fd, s
 {
         struct entry entry = {.path = found->path, .mtime_ns = found->mtime_ns, .mode = found->mode};
         int theirs = 0;
-        int r = incoming_open(worker->harvest->store, incoming);
+        int r = incoming_open(worker->place, incoming);
         if (r == 0)
                 r = copy(worker, fd, found->size, incoming, &theirs);
         entry.size = incoming->size;
         failpoint("collect.file-copied");
         if (r == 0 && theirs == 0)
-                r = incoming_keep(worker->harvest->store, incoming, entry.hash);
+                r = incoming_end(incoming, entry.hash);
         if (r < 0)
                 return error_errno(error, -r, "cannot keep the files");
         if (theirs < 0) {
@@ -193,7 +207,8 @@ static int copy_into(struct worker *worker, const struct found *found, int fd, s
         atomic_fetch_sub(&worker->shared->bytes, found->size - entry.size); /* it was shorter than promised */
         worker->taken += entry.size;
         entry.at = clock_now();
-        tell_file(worker, &entry, true);
+        tell_file(worker, &entry, incoming->name);
+        incoming->name[0] = '\0'; /* it is the parent's now */
         failpoint("collect.file-told");
         return 0;
 }
@@ -209,18 +224,21 @@ int worker_take(struct worker *worker, const struct found *found, int fd, struct
         int r = copy_into(worker, found, fd, &incoming, error);
         if (r < 0 || (worker->taken == before && incoming.name[0]))
                 atomic_fetch_sub(&worker->shared->bytes, found->size);
-        incoming_drop(worker->harvest->store, &incoming);
+        incoming_drop(worker->place, &incoming);
         return r;
 }
 
 /* --- the child ----------------------------------------------------------------------------------------------------- */
 
-/* No file of a VM is larger than its limit, and nothing is written but below the collection. */
+/* No file of a VM is larger than its limit, and nothing is written but in the worker's own place and the file of the VM's
+ * host key, which is made first so that nothing beside it need be writable. */
 static void shut_in(struct worker *worker)
 {
         const char *known_hosts = worker->seat->reach.known_hosts_file;
-        _cleanup_free_ char *copy = xstrdup(known_hosts);
-        const char *places[] = {worker->harvest->store->directory, copy ? dirname(copy) : NULL, NULL};
+        const char *places[] = {worker->work, known_hosts, NULL};
+        _cleanup_close_ int made = known_hosts ? open(known_hosts,
+                                                      O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600)
+                                               : -1;
         rlim_t most = (rlim_t)worker->harvest->limits.vm_bytes;
         struct rlimit size = {.rlim_cur = most, .rlim_max = most};
         signal(SIGXFSZ, SIG_IGN);
@@ -235,8 +253,7 @@ static void settle(struct worker *worker)
         prctl(PR_SET_CHILD_SUBREAPER, 1); /* child.c ends what its programs leave behind */
         signal(SIGPIPE, SIG_IGN);
         fcntl(worker->out, F_SETFD, FD_CLOEXEC);
-        if (worker->harvest->store)
-                shut_in(worker);
+        shut_in(worker);
 }
 
 int worker_main(struct worker *worker)

@@ -1,10 +1,11 @@
 /*
  * The child that collects one VM. It tells its parent by lines on a pipe: one JSON object a line,
  *
- *   {"step": "find"}  {"found": n, "bytes": n, "cut": false}  {"file": {...}, "fresh": true}  {"skip": {...}}
- *   {"say": "..."}  {"failed": "..."}  {"done": true}
+ *   {"step": "find"}  {"found": n, "bytes": n}  {"file": {...}, "incoming": NAME}  {"would": size}
+ *   {"skip": {...}, "count": n}  {"say": "..."}  {"failed": "..."}  {"done": true}
  *
- * and shares with it and the others how many bytes are still free.
+ * and shares with it and the others how many bytes are still free. What it brings lies in its own place (store.h) under a
+ * NAME until the parent has read the line and moved it: the child itself can write nowhere else.
  */
 #pragma once
 
@@ -22,6 +23,8 @@ struct worker {
         struct harvest_seat *seat;
         struct shared *shared;
         int out;
+        int place;            /* its directory, work/SEAT */
+        char *work;           /* its path */
         int64_t taken, files; /* of this VM: bytes and files, kept ones too */
         int64_t coming;       /* bytes that were found good and will be fetched together, not yet taken */
 };
@@ -31,8 +34,8 @@ int worker_main(struct worker *worker);
 
 /* Telling. */
 void worker_step(struct worker *worker, const char *step);
-void worker_found(struct worker *worker, const struct finds *finds);
-void worker_alive(struct worker *worker); /* a byte moved */
+void worker_found(struct worker *worker, const struct finds *finds); /* and what is left out because of its path */
+void worker_alive(struct worker *worker);                            /* a byte moved */
 void worker_say(struct worker *worker, const char *format, ...) _printf_(2, 3);
 void worker_would(struct worker *worker, const struct found *found); /* one that a look has found to be new */
 void worker_skip(struct worker *worker, const struct found *found, const char *reason);

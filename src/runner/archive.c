@@ -142,8 +142,10 @@ static int play(struct output *out, const struct store *store, struct error *err
                                     .put = on_put,
                                     .first = on_first,
                                     .userdata = out};
-        int r = out->order->follow ? await_list(store, out->order->list, error) : measure(out, plan, error);
-        flock(store->top, LOCK_SH | LOCK_NB); /* nothing of it is swept away meanwhile */
+        int r = store_lock_shared(store); /* nothing of it goes meanwhile */
+        if (r < 0)
+                return error_errno(error, -r, "cannot lock collection %lld", (long long)out->order->collection);
+        r = out->order->follow ? await_list(store, out->order->list, error) : measure(out, plan, error);
         if (r == 0)
                 r = archive_play(&plan, &facts, error);
         if (r == 0 && !facts.whole)

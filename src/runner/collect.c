@@ -17,6 +17,7 @@
 #include "lab/settings.h"
 
 #define TELL_EACH_MS 700
+#define DISCARD_WAIT_MS 3000 /* for a download to end */
 
 /* --- numbers for people -------------------------------------------------------------------------------------------- */
 
@@ -237,7 +238,8 @@ static void fill_seats(struct collecting *c)
 static void set_harvest(struct collecting *c)
 {
         const struct config *config = c->runner->config;
-        c->harvest.store = c->look ? NULL : &c->store;
+        c->harvest.store = &c->store;
+        c->harvest.look = c->look;
         c->harvest.selection = &c->selection;
         c->harvest.limits = (struct harvest_limits){.side_by_side = (int)config->harvest.side_by_side,
                                                     .vm_bytes = config->harvest.vm_limit,
@@ -398,11 +400,32 @@ int work_collect(struct runner *runner, const json_t *arguments, json_t **ret_re
         return 0;
 }
 
+static int discard_files(struct runner *runner, int64_t id, struct error *error)
+{
+        struct store store;
+        int r = store_open(runner->state_dir, id, false, &store, error);
+        if (r == -ENOENT) { /* nothing, or what an earlier try has left */
+                _cleanup_free_ char *path = xasprintf("%s/collections/%lld", runner->state_dir, (long long)id);
+                error_clear(error);
+                return dir_remove(path, error);
+        }
+        if (r < 0)
+                return r;
+        r = store_lock(&store, DISCARD_WAIT_MS);
+        if (r == -EWOULDBLOCK)
+                r = error_set(error, r, "collection %lld is being downloaded: delete it afterwards", (long long)id);
+        else if (r < 0)
+                r = error_errno(error, -r, "cannot lock collection %lld", (long long)id);
+        else
+                r = dir_remove(store.directory, error);
+        store_close(&store);
+        return r;
+}
+
 int work_discard(struct runner *runner, const json_t *arguments, json_t **ret_result, struct error *error)
 {
         int64_t id = json_integer_value(json_object_get(arguments, "collection"));
-        _cleanup_free_ char *path = xasprintf("%s/collections/%lld", runner->state_dir, (long long)id);
-        int r = id > 0 ? dir_remove(path, error) : error_set(error, -EINVAL, "no collection was named");
+        int r = id > 0 ? discard_files(runner, id, error) : error_set(error, -EINVAL, "no collection was named");
         if (r == 0)
                 r = runner_db(runner, collection_forget(id), PATIENCE_MS, error);
         if (r < 0)

@@ -235,6 +235,8 @@ static void keep_row(struct collecting *c, struct seat_row *row, struct entries 
 void lists_tidy(struct collecting *c, int64_t list)
 {
         struct entries kept = {0};
+        if (store_lock(&c->store, 0) < 0) /* somebody reads: the next round tidies */
+                return;
         DIR *dir = opendir(c->store.directory);
         for (struct dirent *one; dir && (one = readdir(dir));) {
                 int64_t number;
@@ -247,5 +249,6 @@ void lists_tidy(struct collecting *c, int64_t list)
         for (size_t i = 0; i < c->n_rows; i++)
                 keep_row(c, &c->rows[i], &kept);
         store_sweep(&c->store, &kept);
+        store_unlock(&c->store);
         entries_clear(&kept);
 }

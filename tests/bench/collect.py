@@ -30,7 +30,7 @@ def fill(home, megabytes):
 def plainly(lab, vm):
     """Seconds of rsync and zip as a person would type them."""
     aside = lab.directory / "plain"
-    ssh = "ssh -p %d -i %s -o StrictHostKeyChecking=accept-new -o UserKnownHostsFile=%s" % (vm.port, lab.directory / "key", lab.directory / "plain-hosts")
+    ssh = "ssh -p %d -i %s -o StrictHostKeyChecking=accept-new -o UserKnownHostsFile=%s" % (vm.port, lab.key, lab.directory / "plain-hosts")
     started = time.monotonic()
     subprocess.run(["rsync", "-a", "-e", ssh, "root@127.0.0.1:%s/" % vm.home, str(aside)], check=True)
     subprocess.run(["zip", "-q", "-r", str(lab.directory / "plain.zip"), "."], cwd=aside, check=True)

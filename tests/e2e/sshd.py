@@ -119,7 +119,7 @@ class Vm:
 class SshLab(Lab):
     """A lab whose VMs are `count` such machines. Its programs are the build's, but for a runner with a provider for tests."""
 
-    def __init__(self, count, name="collect-ssh", **harvest):
+    def __init__(self, count, name="collect-ssh", state="state", **harvest):
         runner = BUILD / "tests/unit/harvest/lablink-runner-sshd"
         assert runner.exists(), "%s is not built: ninja makes it where cmocka is" % runner
         super().__init__(name=name, config={"provider": {"kind": "terraform"}, "harvest": harvest,
@@ -132,17 +132,18 @@ class SshLab(Lab):
         for program in ("lablink-allocator", "lablink-client"):
             shutil.copy2(BUILD / program, self.programs / program)
         shutil.copy2(runner, self.programs / "lablink-runner")
-        key = self.directory / "key"
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
-        self.public_key = key.with_suffix(".pub").read_text()
+        self.state = self.directory / state
         self.state.mkdir(mode=0o711)
-        (self.directory / "hosts").mkdir()
+        self.key, self.hosts = self.state / "key", self.state / "hosts"
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.key)], check=True)
+        self.public_key = self.key.with_suffix(".pub").read_text()
+        self.hosts.mkdir()
         self.machines = [Vm(self.directory / "vms", "lablink-vm-prod-%d" % number) for number in range(1, count + 1)]
         self.describe()
 
     def describe(self, **more):
-        facts = {vm.hostname: {"address": "127.0.0.1", "port": vm.port, "user": "root", "key": str(self.directory / "key"),
-                               "known_hosts": str(self.directory / "hosts" / vm.hostname), "container": True,
+        facts = {vm.hostname: {"address": "127.0.0.1", "port": vm.port, "user": "root", "key": str(self.key),
+                               "known_hosts": str(self.hosts / vm.hostname), "container": True,
                                "home": "/home/client", **more.get(vm.hostname, {})} for vm in self.machines}
         (self.state / "test-vms.json").write_text(json.dumps(facts))
 

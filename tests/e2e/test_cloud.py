@@ -312,8 +312,9 @@ def test_repair_by_refresh(lab, cloud):
     end(lab, number, "interrupted")
     wait_until(lambda: provider(lab)["code"] == "interrupted-apply", 60)
     done = lab.cli("repair", "refresh")
-    assert "lablink-vm-dev-9 does not exist" in done.stdout + done.stderr
-    assert provider(lab)["code"] == "ready" and hostnames(lab) == sorted(instances(lab))
+    assert "lablink-vm-dev-9 is not in the engine's state" in done.stdout + done.stderr
+    assert provider(lab)["code"] == "ready" and "lablink-vm-dev-3" not in hostnames(lab)
+    assert set(hostnames(lab)) >= set(instances(lab)), "dev-2 was made: if that was heard, its row stays"
     assert lab.cli("repair", "nonsense", check=False).returncode != 0
     assert "nothing to try again" in repair(lab, "retry", "failed")["error"]
 

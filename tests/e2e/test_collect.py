@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -133,6 +134,15 @@ def test_what_is_lost_is_brought_again(lab):
     assert [(row["vm"], row["path"]) for row in rows(archive, "left out")] == [(lab.names[0], "gone.lost")]
 
 
+@contextlib.contextmanager
+def open_directory(place):
+    descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
 def archivists(lab):
     return [process for process in lab.role("runner") if " archive " in process.command]
 
@@ -175,6 +185,27 @@ def test_what_is_kept_has_a_length_and_ranges(lab):
     _, later = collect(lab)
     assert later["result"]["new_files"] == 1 and later["result"]["new_bytes"] == 4
     assert download(lab, collection).headers["ETag"] != tag
+
+
+def test_what_is_read_stays(lab):
+    """A download waits while the collection is tidied, and a collection that is being downloaded is not deleted."""
+    put(home(lab, 1), "notes/a.kept", b"kept")
+    collection, _ = collect(lab, {"extensions": ["kept"]})
+    place = lab.state / "collections" / str(collection)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        with open_directory(place) as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            waiting = pool.submit(download, lab, collection)
+            wait_until(lambda: archivists(lab), 60)
+            assert not waiting.done()
+        check_hashes(opened(waiting.result().content))
+    wait_until(lambda: not archivists(lab), 60)
+    with open_directory(place) as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        answer = lab.post("/api/collections/%d/delete" % collection, admin=True, headers=JSON).json()["operation"]
+        refused = lab.wait_operation(answer["id"], states=("failed",))
+        assert "is being downloaded" in refused["error"]
+    check_hashes(opened(download(lab, collection).content))
 
 
 def test_wishes(lab):
@@ -242,6 +273,9 @@ def test_traps(lab):
     assert any("line\nbreak" in name for name in archive.namelist())
     left = {row["path"]: row["reason"] for row in rows(archive, "left out")}
     assert "vm_limit" in left["traps/sparse.trap"]
+    assert "too deep" in left["traps/" + 64 * "d/"], "what lies deeper does not vanish without a word"
+    assert "files_max" in left["(what was not found)"]
+    assert operation["result"]["left_out"] == len(rows(archive, "left out")) == 3
     for row in csv.reader(io.StringIO(archive.read("manifest.csv").decode())):
         assert not any(cell.startswith("=") for cell in row)
     used = subprocess.run(["du", "-sk", str(lab.state / "collections")], capture_output=True, text=True).stdout.split()[0]
@@ -371,10 +405,11 @@ def test_nothing_is_destroyed_unsaved(lab):
     assert "are new since" in lab.get("/admin/instances/delete", admin=True, headers={"Accept": "text/html"}).text
     with open(put(home(lab, 0), "Desktop/too-large.slp", b""), "wb") as stream:
         stream.truncate(65 << 20)
+    put(home(lab, 0), "d/" * 64 + "too-deep.slp")
     destroy = lab.post("/destroy", admin=True, json={"collect": True}, headers=JSON)
     stopped = lab.wait_operation(destroy.json()["operation"]["id"], states=("failed",))
-    assert "nothing was destroyed: 1 file was left out" in stopped["error"] and len(lab.vms()) == 3, stopped
-    os.unlink(home(lab, 0) / "Desktop/too-large.slp")
+    assert "nothing was destroyed: 2 files were left out" in stopped["error"] and len(lab.vms()) == 3, stopped
+    os.unlink(home(lab, 0) / "Desktop/too-large.slp"), shutil.rmtree(home(lab, 0) / "d")
     done = lab.cli("destroy", "--yes", "--collect")
     assert "unsaved" in str([row["path"] for row in rows(opened(download(lab, answer.json()["collection"]).content))]), done.stdout
     assert lab.vms() == [] and not lab.vm_names_on_disk()

@@ -160,14 +160,14 @@ def test_hung():
 
 
 def test_host_keys():
-    lab = SshLab(2, quiet=QUIET)
+    lab = SshLab(2, quiet=QUIET, state="it's \"the\" 100% state")
     with lab:
         for vm in lab.machines:
             (vm.home / "Desktop/a.slp").write_bytes(b"first")
             vm.start(lab.public_key)
         lab.launch_all()
         lab.collect()
-        known = (lab.directory / "hosts" / lab.machines[0].hostname).read_text()
+        known = (lab.hosts / lab.machines[0].hostname).read_text()
         key = (lab.machines[0].directory / "host_key.pub").read_text().split()[1]
         assert key in known, "the first contact is recorded"
         impostor = lab.machines[0]
@@ -181,7 +181,7 @@ def test_host_keys():
         assert [one["vm"] for one in operation["result"]["failed"]] == [impostor.hostname]
         assert "host key" in operation["result"]["failed"][0]["reason"]
         assert opened(lab.archive(collection)).read("%s/Desktop/a.slp" % impostor.hostname) == b"first", "what had come is kept"
-        assert (lab.directory / "hosts" / impostor.hostname).read_text() == known
+        assert (lab.hosts / impostor.hostname).read_text() == known
 
 
 # One way of lying a machine; what is said of it, or None when it is taken for what it is.

@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/process.h"
 #include "base/text.h"
+#include "provider/ssh_words.h"
 #include "provider/terraform/internal.h"
 
 #define KEY_MAX 65536
@@ -78,18 +79,6 @@ int ssh_reach(struct provider *p, const char *hostname, struct provider_reach *r
         return 0;
 }
 
-/* One word for the shell at the other end. */
-static void quote_word(const char *word, struct buf *out)
-{
-        buf_addc(out, '\'');
-        for (; *word; word++)
-                if (*word == '\'')
-                        buf_adds(out, "'\\''");
-                else
-                        buf_addc(out, *word);
-        buf_addc(out, '\'');
-}
-
 /* In the first container, as its user `client` or as root. */
 static char *remote_command(bool as_root, const char *const *argv)
 {
@@ -101,7 +90,7 @@ static char *remote_command(bool as_root, const char *const *argv)
                 buf_adds(&out, " bash -l");
         for (; argv && *argv; argv++) {
                 buf_addc(&out, ' ');
-                quote_word(*argv, &out);
+                ssh_quote(*argv, &out);
         }
         return buf_steal(&out);
 }
@@ -114,15 +103,22 @@ int ssh_exec(struct provider *p, const char *hostname, bool as_root, const char 
         int r = ssh_reach(p, hostname, &reach, error);
         if (r < 0)
                 return r;
-        _cleanup_free_ char *hosts = xasprintf("UserKnownHostsFile=%s", reach.known_hosts_file);
+        _cleanup_buf_ struct buf key = BUF_NULL, hosts = BUF_NULL;
+        r = ssh_path_option("IdentityFile", reach.key_file, &key, error);
+        if (r == 0)
+                r = ssh_path_option("UserKnownHostsFile", reach.known_hosts_file, &hosts, error);
+        if (r < 0)
+                return r;
         _cleanup_free_ char *command = remote_command(as_root, argv);
         const char *words[] = {"ssh",   isatty(STDIN_FILENO) ? "-t" : "-T",
-                               "-i",    reach.key_file,
+                               "-F",    "none",
+                               "-o",    buf_str(&key),
                                "-o",    "IdentitiesOnly=yes",
                                "-o",    "BatchMode=yes",
                                "-o",    "ConnectTimeout=20",
                                "-o",    "StrictHostKeyChecking=accept-new",
-                               "-o",    hosts,
+                               "-o",    "GlobalKnownHostsFile=/dev/null",
+                               "-o",    buf_str(&hosts),
                                "-l",    reach.user,
                                "--",    reach.address,
                                command, NULL};

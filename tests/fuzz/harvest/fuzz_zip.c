@@ -17,21 +17,34 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static char place[] = "/tmp/lablink-fuzz-zip-XXXXXX";
+static char *place;
 
 static void remove_place(void)
 {
         dir_remove(place, NULL);
+        free(place);
+}
+
+/* tools/fuzz removes TMPDIR, also after an input that ended this program. */
+static bool make_place(void)
+{
+        const char *directory = getenv("TMPDIR");
+        place = xasprintf("%s/lablink-fuzz-zip-XXXXXX", directory ? directory : "/tmp");
+        atexit(remove_place);
+        return mkdtemp(place) != NULL;
 }
 
 /* The object that lists may name: "abc". */
 static void make_object(const struct store *store)
 {
+        _cleanup_free_ char *work = NULL;
+        _cleanup_close_ int fd = -1;
         struct incoming incoming;
-        char hash[HASH_LENGTH + 1];
-        assert(incoming_open(store, &incoming) == 0 && incoming_write(&incoming, "abc", 3) == 0);
-        assert(incoming_keep(store, &incoming, hash) == 0);
-        incoming_drop(store, &incoming);
+        struct entry entry = {.size = 3};
+        assert(store_work_open(store, "vm", &work, &fd, NULL) == 0);
+        assert(incoming_open(fd, &incoming) == 0 && incoming_write(&incoming, "abc", 3) == 0);
+        assert(incoming_end(&incoming, entry.hash) == 0 && store_keep(store, fd, incoming.name, &entry) == 0);
+        incoming_drop(fd, &incoming);
 }
 
 static int count(void *userdata, const void *bytes, size_t len)
@@ -55,8 +68,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
         static struct store store;
         if (!store.directory) {
-                assert(mkdtemp(place) && store_open(place, 1, true, &store, NULL) == 0);
-                atexit(remove_place);
+                assert(make_place() && store_open(place, 1, true, &store, NULL) == 0);
                 make_object(&store);
         }
         check_name(data, size);
