@@ -122,7 +122,8 @@ static int note_times(struct runner *runner, const struct differences *d, struct
         return r;
 }
 
-/* Rows alone: a launch that was cut off before it came to that machine, or a machine that has gone. */
+/* Rows alone: a launch that was cut off before it came to that machine, or a machine that has gone, or that the provider
+ * has lost: one that was made or heard may still run, so its row stays. */
 static int mend_rows(struct runner *runner, const struct differences *d, struct error *error)
 {
         size_t index;
@@ -134,9 +135,9 @@ static int mend_rows(struct runner *runner, const struct differences *d, struct 
                 const char *hostname = json_get_string(row, "hostname");
                 if (r < 0 || !is_true(row, "launched") || !is_true(row, "here") || has_machine(d, hostname))
                         continue;
-                if (is_true(row, "seen") || is_true(row, "held")) {
+                if (is_true(row, "seen") || is_true(row, "held") || is_true(row, "timed")) {
                         if (!str_eq(json_get_string(row, "status"), "unknown"))
-                                log_warning("the machine of %s has gone", hostname);
+                                log_warning("the machine of %s has gone, or the provider knows it no more", hostname);
                         r = runner_db(runner, vm_missing(hostname), PATIENCE_MS, error);
                 } else {
                         log_info("%s was named by a launch that was cut off before it was made: its row goes",

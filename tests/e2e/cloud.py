@@ -154,3 +154,29 @@ def engines(lab):
 
 def names(*numbers):
     return ["lablink-vm-dev-%d" % number for number in numbers]
+
+
+def hostnames(lab):
+    return [vm["hostname"] for vm in lab.vms()]
+
+
+def provider(lab):
+    return lab.get("/readyz").json()["provider"]
+
+
+def begin(lab, cloud, count, waiting):
+    """A launch that stands still while it makes `waiting`."""
+    cloud.tell("wait-" + waiting)
+    operation = lab.launch(count, wait=False)
+    wait_until(lambda: cloud.told("waiting-" + waiting), 90, lambda: output_text(lab, operation["id"]))
+    return operation["id"]
+
+
+def end(lab, number, *states):
+    return lab.wait_operation(number, states=states)
+
+
+def repair(lab, action, *states):
+    answer = lab.post("/api/admin/repair", json={"action": action}, admin=True, headers={"Accept": "application/json"})
+    assert answer.status_code == 202, answer.text
+    return end(lab, answer.json()["operation"]["id"], *(states or ("done",)))

@@ -17,6 +17,8 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 
+from cloud import Cloud  # noqa: E402
+
 SCRIPT = """#!/bin/sh
 set -e
 echo "custom script runs as $(id -u)"
@@ -46,6 +48,14 @@ def outside_address():
             return probe.getsockname()[0]
         except OSError:
             return None
+
+
+@pytest.fixture
+def cloud(tmp_path):
+    """A module whose machines are files; what it was told to wait for is let go at the end."""
+    made = Cloud(tmp_path)
+    yield made
+    made.let_go()
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@
 #include "provider/terraform/internal.h"
 
 #define TICK_MS 50
+#define TICKS_MS 1000 /* between two calls of engine_call.tick */
 #define ASK_MS 200
 #define PATIENCE_MS (15 * 60 * 1000) /* after it was asked to stop; then it is asked to stop at once */
 #define HURRY_MS (60 * 1000)         /* and then it is killed */
@@ -66,7 +67,7 @@ static bool is_set_by_us(const char *entry)
 {
         static const char *const names[] = {
                 "TF_IN_AUTOMATION=", "TF_INPUT=", "TF_DATA_DIR=",        "TF_LOG",           "TF_CLI_ARGS",
-                "TF_WORKSPACE=",     "LABLINK_",  "CHECKPOINT_DISABLE=", "TF_VAR_vm_tokens="};
+                "TF_WORKSPACE=",     "LABLINK_",  "CHECKPOINT_DISABLE=", TOKENS_VARIABLE "="};
         for (size_t i = 0; i < ARRAY_SIZE(names); i++)
                 if (str_starts(entry, names[i]))
                         return true;
@@ -114,13 +115,12 @@ static void put_ours(struct environment *e, const struct provider *p)
         _cleanup_free_ char *data = tf_path(p, "data");
         _cleanup_free_ char *settings = tf_path(p, "settings.json");
         _cleanup_free_ char *script = config_startup_script(p->config);
-        _cleanup_json_ json_t *tokens = tokens_load(p);
-        _cleanup_free_ char *text = json_text(tokens);
+        _cleanup_free_ char *text = tokens_text(p);
         put_text(e, "TF_IN_AUTOMATION", "1");
         put_text(e, "TF_INPUT", "0");
         put_text(e, "CHECKPOINT_DISABLE", "1");
         put_text(e, "TF_DATA_DIR", data);
-        put_text(e, "TF_VAR_vm_tokens", text);
+        put_text(e, TOKENS_VARIABLE, text);
         /* Switched off it must not be found at the module's default place either; deployed modules take no "". */
         put_text(e, "TF_VAR_custom_startup_script_path", str_or(script, "/nonexistent/custom-startup.sh"));
         put_text(e, "LABLINK_RUNNER", n > 0 ? (runner[n] = '\0', runner) : "lablink-runner");
@@ -161,7 +161,7 @@ struct run {
         struct output out[2];
         pid_t pid;
         int status;
-        int64_t asked_ms, stopping_ms, hurried_ms;
+        int64_t asked_ms, ticked_ms, stopping_ms, hurried_ms;
         bool stopped, too_much;
 };
 
@@ -246,7 +246,16 @@ static void look_at_clock(struct run *run)
         }
 }
 
-static void follow(struct run *run)
+static void tick(struct run *run, struct provider *p)
+{
+        int64_t now = clock_ms();
+        if (!run->call->tick || now - run->ticked_ms < TICKS_MS)
+                return;
+        run->ticked_ms = now;
+        run->call->tick(p);
+}
+
+static void follow(struct run *run, struct provider *p)
 {
         _cleanup_close_ int child = (int)syscall(SYS_pidfd_open, run->pid, 0);
         for (;;) {
@@ -258,6 +267,7 @@ static void follow(struct run *run)
                 if (pid != 0 && !(pid < 0 && errno == EINTR))
                         break;
                 look_at_clock(run);
+                tick(run, p);
         }
         for (int i = 0; i < 2; i++)
                 take(run, i, true);
@@ -304,7 +314,7 @@ int engine_run(struct provider *p, const struct engine_call *call, int *ret_stat
                 return error_set(error, -ENOENT, "there is neither tofu nor terraform here");
         int r = start(p, &run, error);
         if (r == 0)
-                follow(&run);
+                follow(&run, p);
         for (int i = 0; i < 2; i++) {
                 closep(&run.out[i].fd);
                 buf_deinit(&run.out[i].partial);

@@ -4,7 +4,7 @@
  * STATE/terraform holds all of it, for root only:
  *   module/         a copy of the module, with an override that says where the state is and the file of variables
  *   data/           what `init` fetched
- *   ENV.tfstate     the engine's state, unless that is elsewhere
+ *   ENV.tfstate     the engine's state, unless that is elsewhere; .kept: the last whole copy of it
  *   tokens.json     the VMs' own secrets, so that a later plan changes nothing about older VMs
  *   pending.json    an apply that has begun; it goes when that has ended orderly. Found without a living engine: cut off
  *   key.pem         the private key of the VMs; known_hosts/NAME: a VM's host key
@@ -33,6 +33,8 @@ struct provider {
         int lock_fd;                 /* of the runner; -1: none */
         struct aws_credentials aws;  /* set by an administrator; empty: none were */
         bool ready;                  /* init was done by this process */
+        const json_t *coming;        /* names of the VMs that a change makes, while it is at work; borrowed */
+        struct timespec looked_at;   /* what copy_look has seen */
         struct buf pulled;           /* a state that was asked for, for who looks at one VM after the other */
         int64_t pulled_ms;
 };
@@ -55,6 +57,7 @@ struct engine_call {
         const char *const *argv; /* what follows the engine's name; NULL-terminated */
         void (*line)(void *userdata, const char *line, size_t len, bool is_stderr);
         void *userdata;
+        void (*tick)(struct provider *p); /* called while it works, each second or so; NULL: nothing is */
         struct buf *out; /* gets standard output as it is instead of lines; at most ENGINE_OUTPUT_MAX */
         const struct provider_sink *sink; /* asked whether to stop; NULL: never */
 };
@@ -100,16 +103,24 @@ struct tf_state {
         size_t n;
         int64_t last; /* highest index; -1: none */
         json_t *outputs;
+        bool lost; /* the engine was killed while it wrote: this is the last whole copy */
 };
 void tf_state_clear(struct tf_state *state);
 #define _cleanup_state_ _cleanup_(tf_state_clear)
 int state_parse(const char *text, size_t len, const char *environment, struct tf_state *ret, struct error *error);
 int state_read(struct provider *p, struct tf_state *ret, struct error *error);
 const struct tf_vm *state_find(const struct tf_state *state, const char *hostname);
+bool names_hold(const json_t *names, const char *name);
 /* Element of the list output `name` at the place that `hostname` has in vm_instance_names; borrowed, may be NULL. */
 const char *state_output_of(const struct tf_state *state, const char *name, const char *hostname);
 /* When its making began and ended, by the module's own word. */
 bool state_times(const struct tf_state *state, const char *hostname, double *ret_started, double *ret_ended);
+
+/* copy.c: a local state */
+int copy_read(struct provider *p, struct tf_state *ret, struct error *error);
+void copy_look(struct provider *p); /* the engine is at work: keeps its state when that has changed */
+/* Puts the last whole copy in the place of a state that was lost; does nothing when none was. */
+int copy_restore(struct provider *p, const struct provider_sink *sink, struct error *error);
 
 /* work.c: init, plan, apply */
 int tf_init(struct provider *p, const struct provider_sink *sink, struct error *error);
@@ -138,6 +149,11 @@ int pending_write(const struct provider *p, const struct tf_change *change, stru
 void pending_clear(const struct provider *p);
 json_t *tokens_load(const struct provider *p); /* never NULL */
 int tokens_save(const struct provider *p, const json_t *tokens, struct error *error);
+/* As the engine gets them: all of them, or, where the system takes no variable that long, those of the VMs that come. */
+#define TOKENS_VARIABLE "TF_VAR_vm_tokens"
+char *tokens_text(const struct provider *p); /* owned by the caller */
+/* How many of these (a NULL-terminated list) can get their tokens at once. */
+size_t tokens_room(char *const *names);
 
 /* tfvars.c */
 int tfvars_write(struct provider *p, struct error *error);
@@ -148,6 +164,8 @@ void tfvars_publish(struct provider *p, const struct provider_sink *sink);
 /* plan.c */
 /* 0 when the plan (as `show -json` tells it) takes away or replaces nothing but `replace`. */
 int plan_check(const json_t *plan, const char *environment, const char *replace, struct error *error);
+/* Appends the VMs that it makes besides `names`: they were there and have ended by themselves. */
+void plan_returns(const json_t *plan, const char *environment, const json_t *names, json_t *ret);
 
 /* ssh.c */
 int ssh_save_key(struct provider *p, const struct tf_state *state, struct error *error);
@@ -170,4 +188,7 @@ int tf_record(struct provider *p, const json_t *names, const struct provider_sin
 /* repair.c */
 /* Is an apply in doubt? One whose every VM is there is not, and is forgotten. */
 bool tf_in_doubt(struct provider *p, const struct tf_state *state);
+/* Tells which VMs of a change that was cut off the state does not name, and `words` on what becomes of them. */
+void tf_tell_missing(const json_t *pending, const struct tf_state *state, const char *words,
+                     const struct provider_sink *sink);
 int tf_repair(struct provider *p, const char *action, const struct provider_sink *sink, struct error *error);

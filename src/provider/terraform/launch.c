@@ -43,15 +43,28 @@ int tf_names(struct provider *p, size_t n, char ***ret, bool *ret_tokens, struct
                 r = count_for(&state, n, &count, error);
         if (r < 0)
                 return r;
-        char **names = xcalloc(n + 1, sizeof *names);
+        _cleanup_strv_ char **names = xcalloc(n + 1, sizeof *names);
         for (int64_t index = 0, i = 0; index < count && i < (int64_t)n; index++)
                 if (!has_index(&state, index))
                         names[i++] = xasprintf("lablink-vm-%s-%lld", p->environment, (long long)index + 1);
-        *ret = names;
+        size_t room = tokens_room(names);
+        if (*ret_tokens && room < n)
+                return error_set(error, -E2BIG,
+                                 "%zu VMs cannot be launched at once: the system hands the secrets of at most %zu to "
+                                 "the engine. Launch %zu, then the rest",
+                                 n, room, room);
+        *ret = STEAL(names);
         return 0;
 }
 
 /* --- looking before and after -------------------------------------------------------------------------------------- */
+
+static int still_in_doubt(struct error *error)
+{
+        return error_set(error, -EBUSY,
+                         "an earlier apply was cut off, and machines may exist that its state does not name: `lablink "
+                         "repair` first (refresh, retry or unlock), or destroy");
+}
 
 static int may_begin(struct provider *p, const struct tf_state *state, struct error *error)
 {
@@ -66,24 +79,12 @@ static int may_begin(struct provider *p, const struct tf_state *state, struct er
                         "could not prove themselves",
                         p->source);
         if (tf_in_doubt(p, state))
-                return error_set(
-                        error, -EBUSY,
-                        "an earlier apply was cut off: `lablink repair` first (refresh, retry or unlock), or destroy");
+                return still_in_doubt(error);
         for (size_t i = 0; i < state->n; i++)
                 if (state->vm[i].tainted)
                         return error_set(error, -EBUSY, "%s is only half made: `lablink repair refresh` removes it",
                                          state->vm[i].hostname);
         return 0;
-}
-
-static bool holds(const json_t *names, const char *name)
-{
-        size_t i;
-        const json_t *known;
-        json_array_foreach (names, i, known)
-                if (str_eq(json_string_value(known), name))
-                        return true;
-        return false;
 }
 
 int tf_record(struct provider *p, const json_t *names, const struct provider_sink *sink, struct error *error)
@@ -93,7 +94,7 @@ int tf_record(struct provider *p, const json_t *names, const struct provider_sin
         for (size_t i = 0; r == 0 && i < state.n; i++) {
                 double started, ended;
                 const struct tf_vm *vm = &state.vm[i];
-                if (vm->tainted || (names && !holds(names, vm->hostname)) || !sink || !sink->created)
+                if (vm->tainted || (names && !names_hold(names, vm->hostname)) || !sink || !sink->created)
                         continue;
                 if (state_times(&state, vm->hostname, &started, &ended))
                         sink->created(sink->userdata, vm->hostname, started, ended);
@@ -183,7 +184,7 @@ int tf_reset(struct provider *p, const char *hostname, const char *token, const 
         if (!vm)
                 return error_set(error, -ENOENT, "the state names no VM called %s", hostname);
         if (tf_in_doubt(p, &state))
-                return error_set(error, -EBUSY, "an earlier apply was cut off: `lablink repair` first");
+                return still_in_doubt(error);
         json_object_set_new(tokens, hostname, json_string(token));
         struct tf_change change = {
                 .kind = "reset", .names = names, .count = state.last + 1, .replace = vm->target, .total = 1};
@@ -205,13 +206,18 @@ static void forget_all(struct provider *p)
 int tf_destroy(struct provider *p, const struct provider_sink *sink, struct error *error)
 {
         _cleanup_state_ struct tf_state state = {.last = -1};
-        int r = state_read(p, &state, error);
+        _cleanup_json_ json_t *pending = pending_load(p);
+        int r = copy_restore(p, sink, error);
+        if (r == 0)
+                r = state_read(p, &state, error);
         if (r < 0)
                 return r;
         struct tf_change change = {.kind = "destroy", .destroy = true, .count = state.last + 1, .total = (int)state.n};
         if (state.outputs) /* the engine has made something at some time */
                 r = tf_change(p, &change, sink, error);
-        if (r == 0)
-                forget_all(p);
-        return r;
+        if (r < 0)
+                return r;
+        tf_tell_missing(pending, &state, ", so it was not destroyed.", sink);
+        forget_all(p);
+        return 0;
 }

@@ -8,9 +8,11 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/token.h"
 #include "provider/terraform/internal.h"
 
 #define FILE_MAX ((size_t)8 << 20)
+#define VARIABLE_MAX ((size_t)131072 - sizeof TOKENS_VARIABLE "=") /* Linux: MAX_ARG_STRLEN, with name and end */
 
 static json_t *load(const struct provider *p, const char *name)
 {
@@ -74,4 +76,31 @@ json_t *tokens_load(const struct provider *p)
 int tokens_save(const struct provider *p, const json_t *tokens, struct error *error)
 {
         return save(p, "tokens.json", tokens, error);
+}
+
+char *tokens_text(const struct provider *p)
+{
+        _cleanup_json_ json_t *tokens = tokens_load(p);
+        char *text = json_text(tokens);
+        if (strlen(text) <= VARIABLE_MAX)
+                return text;
+        _cleanup_json_ json_t *few = json_object();
+        size_t i;
+        const json_t *name;
+        json_array_foreach (p->coming, i, name)
+                json_object_set(few, json_string_value(name), json_object_get(tokens, json_string_value(name)));
+        explicit_bzero(text, strlen(text));
+        free(text);
+        return json_text(few);
+}
+
+size_t tokens_room(char *const *names)
+{
+        size_t n = 0, used = strlen("{}");
+        for (; names[n]; n++) {
+                used += strlen("\"\":\"\",") + strlen(names[n]) + TOKEN_LENGTH;
+                if (used > VARIABLE_MAX)
+                        break;
+        }
+        return n;
 }

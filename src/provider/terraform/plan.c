@@ -22,22 +22,38 @@ static bool takes_away(const json_t *change)
         return false;
 }
 
-/* The one that is made anew, and what belongs to it alone (the same key, and no VM). */
+static bool is_vm(const json_t *change)
+{
+        return str_eq(json_get_string(change, "name"), VM_RESOURCE);
+}
+
+/* It comes, and was not there: never made, or ended by itself. */
+static bool comes(const json_t *change)
+{
+        const json_t *actions = json_object_get(json_object_get(change, "change"), "actions");
+        return json_array_size(actions) == 1 && str_eq(json_string_value(json_array_get(actions, 0)), "create");
+}
+
+static bool is_the_one(const json_t *change, const char *replace)
+{
+        return replace && str_eq(json_get_string(change, "address"), replace);
+}
+
+/* The one that is made anew, and what belongs alone to it (the same key, and no VM) or to a VM that is not there any
+ * more: nobody works with what that has left, and were it refused, a lab that has lost a machine could never grow. */
 static bool is_asked_for(const json_t *plan, const json_t *change, const char *replace)
 {
-        const char *address = str_or(json_get_string(change, "address"), "");
+        const json_t *index = json_object_get(change, "index");
         size_t i;
         const json_t *other;
-        if (!replace)
-                return false;
-        if (str_eq(address, replace))
+        if (is_the_one(change, replace))
                 return true;
-        if (str_eq(json_get_string(change, "name"), VM_RESOURCE))
+        if (!index || is_vm(change))
                 return false;
         json_array_foreach (json_object_get(plan, "resource_changes"), i, other)
-                if (str_eq(json_get_string(other, "address"), replace))
-                        return json_object_get(other, "index") &&
-                               json_equal(json_object_get(other, "index"), json_object_get(change, "index"));
+                if ((is_the_one(other, replace) || (is_vm(other) && comes(other))) &&
+                    json_equal(json_object_get(other, "index"), index))
+                        return true;
         return false;
 }
 
@@ -50,6 +66,18 @@ static void name_it(const char *environment, const json_t *change, size_t n, str
                          vm ? vm : str_or(json_get_string(change, "address"), "something"));
         else if (n == NAMED_MAX)
                 buf_adds(out, " and more");
+}
+
+void plan_returns(const json_t *plan, const char *environment, const json_t *names, json_t *ret)
+{
+        size_t i;
+        const json_t *change;
+        json_array_foreach (json_object_get(plan, "resource_changes"), i, change) {
+                _cleanup_free_ char *name = tf_vm_name(environment, json_get_string(change, "name"),
+                                                       json_object_get(change, "index"));
+                if (name && comes(change) && !names_hold(names, name))
+                        json_array_append_new(ret, json_string(name));
+        }
 }
 
 int plan_check(const json_t *plan, const char *environment, const char *replace, struct error *error)

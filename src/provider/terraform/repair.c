@@ -31,6 +31,8 @@ bool tf_in_doubt(struct provider *p, const struct tf_state *state)
 {
         _cleanup_json_ json_t *pending = pending_load(p);
         _cleanup_free_ char *lost = path_join(p->work, "errored.tfstate");
+        if (state->lost)
+                return true;
         if (!pending)
                 return false;
         if (access(lost, F_OK) == 0 || !all_there(pending, state))
@@ -40,15 +42,19 @@ bool tf_in_doubt(struct provider *p, const struct tf_state *state)
         return false;
 }
 
-static void tell_missing(const json_t *pending, const struct tf_state *state, const struct provider_sink *sink)
+/* The engine writes its state now and then: one that was killed may have made machines that it does not name. */
+void tf_tell_missing(const json_t *pending, const struct tf_state *state, const char *words,
+                     const struct provider_sink *sink)
 {
         size_t i;
         const json_t *name;
         json_array_foreach (json_object_get(pending, "names"), i, name)
                 if (!state_find(state, str_or(json_string_value(name), "")))
                         sink_line(sink,
-                                  "%s does not exist. If the cloud's own pages show it all the same, end it there.",
-                                  str_or(json_string_value(name), "?"));
+                                  "%s is not in the engine's state%s If the cloud's own pages show a machine of that "
+                                  "name all the same (the output of the operation that was cut off may tell its id), "
+                                  "end it there.",
+                                  str_or(json_string_value(name), "?"), words);
 }
 
 static int refresh(struct provider *p, const json_t *pending, const struct provider_sink *sink, struct error *error)
@@ -64,7 +70,7 @@ static int refresh(struct provider *p, const json_t *pending, const struct provi
                 r = state_read(p, &after, error);
         if (r < 0)
                 return r;
-        tell_missing(pending, &after, sink);
+        tf_tell_missing(pending, &after, ".", sink);
         pending_clear(p);
         sink_line(sink, "%zu VM%s in the state now.", after.n, after.n == 1 ? " is" : "s are");
         return tf_record(p, NULL, sink, error);
@@ -87,6 +93,8 @@ static int retry(struct provider *p, const json_t *pending, const struct provide
                 return error_set(error, -EINVAL, "what was begun cannot be read any more: refresh instead");
         _cleanup_state_ struct tf_state state = {.last = -1};
         int r = state_read(p, &state, error);
+        if (r == 0)
+                tf_tell_missing(pending, &state, ", so it is made now.", sink);
         if (r == 0 && !change.replace) /* the plan would replace them, which is refused */
                 r = tf_discard_half(p, &state, sink, error);
         if (r == 0)
@@ -114,6 +122,9 @@ static int unlock(struct provider *p, const json_t *pending, const struct provid
 int tf_repair(struct provider *p, const char *action, const struct provider_sink *sink, struct error *error)
 {
         _cleanup_json_ json_t *pending = pending_load(p);
+        int r = copy_restore(p, sink, error);
+        if (r < 0)
+                return r;
         if (str_eq(action, "refresh"))
                 return refresh(p, pending, sink, error);
         if (str_eq(action, "retry"))

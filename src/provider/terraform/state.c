@@ -95,16 +95,6 @@ int state_parse(const char *text, size_t len, const char *environment, struct tf
         return 0;
 }
 
-/* The local state is a file beside us: no program has to be asked. */
-static int read_file(struct provider *p, struct buf *text, struct error *error)
-{
-        _cleanup_free_ char *name = xasprintf("%s.tfstate", p->environment);
-        _cleanup_free_ char *path = tf_path(p, name);
-        if (access(path, F_OK) < 0 && errno == ENOENT)
-                return 0;
-        return file_read(path, ENGINE_OUTPUT_MAX, text, error);
-}
-
 static void keep(void *userdata, const char *line, size_t len, bool is_stderr)
 {
         if (is_stderr)
@@ -158,15 +148,32 @@ static int pull(struct provider *p, struct buf *text, struct error *error)
         return r;
 }
 
-int state_read(struct provider *p, struct tf_state *ret, struct error *error)
+static int read_pulled(struct provider *p, struct tf_state *ret, struct error *error)
 {
         _cleanup_buf_ struct buf text = BUF_NULL;
-        int r = module_backend(p) == TF_LOCAL ? read_file(p, &text, error) : pull(p, &text, error);
+        int r = pull(p, &text, error);
         if (r == 0)
                 r = state_parse(buf_str(&text), text.len, p->environment, ret, error);
         if (text.data)
                 explicit_bzero(text.data, text.len);
+        return r;
+}
+
+/* A local state is a file beside us: no program has to be asked. */
+int state_read(struct provider *p, struct tf_state *ret, struct error *error)
+{
+        int r = module_backend(p) == TF_LOCAL ? copy_read(p, ret, error) : read_pulled(p, ret, error);
         return r < 0 ? error_wrap(error, "cannot read the state of the VMs") : 0;
+}
+
+bool names_hold(const json_t *names, const char *name)
+{
+        size_t i;
+        const json_t *known;
+        json_array_foreach (names, i, known)
+                if (str_eq(json_string_value(known), name))
+                        return true;
+        return false;
 }
 
 const struct tf_vm *state_find(const struct tf_state *state, const char *hostname)

@@ -73,12 +73,20 @@ static void describe(const struct provider *p, char ***ret)
         *ret = lines;
 }
 
-/* Only who holds the runner's lock can tell an apply that was cut off from one that is at work. */
-static bool was_cut_off(struct provider *p)
+/* Only who holds the runner's lock can tell an apply that was cut off from one that is at work. NULL: none was. */
+static char *what_was_cut_off(struct provider *p)
 {
-        _cleanup_json_ json_t *pending = pending_load(p);
+        _cleanup_json_ json_t *pending = p->lock_fd >= 0 ? pending_load(p) : NULL;
         _cleanup_state_ struct tf_state state = {.last = -1};
-        return pending && p->lock_fd >= 0 && (state_read(p, &state, NULL) < 0 || tf_in_doubt(p, &state));
+        int r = p->lock_fd >= 0 ? state_read(p, &state, NULL) : -EAGAIN;
+        if (r == 0 && state.lost)
+                return xstrdup(
+                        "The engine was killed while it wrote down which machines exist; a copy of that is kept. "
+                        "`lablink repair refresh` goes on from the copy");
+        if (!pending || (r == 0 && !tf_in_doubt(p, &state)))
+                return NULL;
+        return xstrdup("An apply was cut off. `lablink repair retry` goes on with it, `lablink repair refresh` "
+                       "leaves it at what exists; `lablink repair unlock` if its lock is left");
 }
 
 static int check(struct provider *p, char **ret_code, char **ret_hint, char ***ret_detail)
@@ -100,11 +108,9 @@ static int check(struct provider *p, char **ret_code, char **ret_hint, char ***r
         if (module_backend(p) == TF_S3 && !*p->config->top.bucket_name)
                 return answer(ret_code, ret_hint, -EINVAL, "no-bucket",
                               xstrdup("The engine's state is to be in S3: bucket_name must name the bucket"));
-        if (was_cut_off(p))
-                return answer(
-                        ret_code, ret_hint, -EBUSY, "interrupted-apply",
-                        xstrdup("An apply was cut off. `lablink repair retry` goes on with it, `lablink repair refresh` "
-                                "leaves it at what exists; `lablink repair unlock` if its lock is left"));
+        char *hint = what_was_cut_off(p);
+        if (hint)
+                return answer(ret_code, ret_hint, -EBUSY, "interrupted-apply", hint);
         return answer(ret_code, ret_hint, 0, "ready", NULL);
 }
 

@@ -44,8 +44,11 @@ static int step_failed(struct provider *p, const char *step, int status, const s
 static int step(struct provider *p, const char *const *argv, struct tf_stream *stream, bool may_cancel, int *ret_status,
                 struct error *error)
 {
-        struct engine_call call = {
-                .argv = argv, .line = tf_stream_line, .userdata = stream, .sink = may_cancel ? stream->sink : NULL};
+        struct engine_call call = {.argv = argv,
+                                   .line = tf_stream_line,
+                                   .userdata = stream,
+                                   .tick = copy_look,
+                                   .sink = may_cancel ? stream->sink : NULL};
         int r = engine_run(p, &call, ret_status, error);
         tf_stream_end(stream);
         if (r == 0 && *ret_status != 0)
@@ -158,7 +161,21 @@ static void keep_trouble(void *stream, const char *line, size_t len, bool is_std
                 tf_stream_line(stream, line, len, true);
 }
 
-static int look_at_plan(struct provider *p, const struct tf_change *change, struct error *error)
+/* A machine that has ended by itself comes with the next plan, under its name and with a host key of its own. */
+static void welcome_back(struct provider *p, const json_t *plan, const json_t *names, const struct provider_sink *sink)
+{
+        _cleanup_json_ json_t *returns = json_array();
+        size_t i;
+        const json_t *name;
+        plan_returns(plan, p->environment, names, returns);
+        json_array_foreach (returns, i, name) {
+                sink_line(sink, "%s is not there any more: it is made again.", json_string_value(name));
+                ssh_forget_host(p, json_string_value(name));
+        }
+}
+
+static int look_at_plan(struct provider *p, const struct tf_change *change, const struct provider_sink *sink,
+                        struct error *error)
 {
         _cleanup_stream_ struct tf_stream stream = {.environment = p->environment};
         _cleanup_buf_ struct buf text = BUF_NULL;
@@ -174,7 +191,11 @@ static int look_at_plan(struct provider *p, const struct tf_change *change, stru
         _cleanup_json_ json_t *plan = r == 0 ? json_loadb(buf_str(&text), text.len, 0, &why) : NULL;
         if (text.data)
                 explicit_bzero(text.data, text.len);
-        return r < 0 ? r : plan_check(plan, p->environment, change->replace, error);
+        if (r == 0)
+                r = plan_check(plan, p->environment, change->replace, error);
+        if (r == 0)
+                welcome_back(p, plan, change->names, sink);
+        return r;
 }
 
 /* --- apply --------------------------------------------------------------------------------------------------------- */
@@ -223,15 +244,17 @@ int tf_change(struct provider *p, const struct tf_change *change, const struct p
 {
         _cleanup_json_ json_t *tokens = tokens_load(p);
         _cleanup_free_ char *path = path_join(p->work, PLAN_NAME);
+        p->coming = change->names;
         int r = tf_init(p, sink, error);
         if (r == 0)
                 r = tfvars_write(p, error);
         if (r == 0)
                 r = plan(p, change, tokens, sink, error);
         if (r == 0 && !change->destroy)
-                r = look_at_plan(p, change, error);
+                r = look_at_plan(p, change, sink, error);
         if (r == 0)
                 r = apply(p, change, tokens, sink, error);
+        p->coming = NULL;
         unlink(path);
         return r;
 }
