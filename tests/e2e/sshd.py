@@ -46,8 +46,8 @@ exec /bin/sh -c "$SSH_ORIGINAL_COMMAND"
 
 
 class Vm:
-    def __init__(self, directory, hostname):
-        self.hostname, self.directory = hostname, pathlib.Path(directory) / hostname
+    def __init__(self, directory, hostname, address="127.0.0.1", port=None):
+        self.address, self.hostname, self.directory = address, hostname, pathlib.Path(directory) / hostname
         self.home = self.directory / "tree/home/client"  # of the participant, in the container
         for place in ("tree/home/client/Desktop", "home", "bin"):
             (self.directory / place).mkdir(parents=True)
@@ -57,7 +57,7 @@ class Vm:
             path.chmod(0o755)
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.directory / "host_key")], check=True)
         with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
+            probe.bind((address, port or 0))
             self.port = probe.getsockname()[1]
         self.process = None
 
@@ -65,7 +65,7 @@ class Vm:
         (self.directory / "authorized").write_text(authorized_key)
         (self.directory / "config").write_text(textwrap.dedent("""\
             Port %d
-            ListenAddress 127.0.0.1
+            ListenAddress %s
             HostKey %s/host_key
             AuthorizedKeysFile %s/authorized
             ForceCommand %s/shell
@@ -75,7 +75,7 @@ class Vm:
             PermitRootLogin prohibit-password
             PasswordAuthentication no
             LogLevel ERROR
-            """ % ((self.port,) + (self.directory,) * 3)))
+            """ % ((self.port, self.address) + (self.directory,) * 3)))
         pathlib.Path("/run/sshd").mkdir(exist_ok=True)
         with open(self.directory / "sshd.log", "ab") as log:
             self.process = subprocess.Popen(["/usr/sbin/sshd", "-D", "-e", "-f", str(self.directory / "config")],
@@ -84,7 +84,7 @@ class Vm:
         def answers():
             assert self.process.poll() is None, (self.directory / "sshd.log").read_text()
             with socket.socket() as probe:
-                return probe.connect_ex(("127.0.0.1", self.port)) == 0
+                return probe.connect_ex((self.address, self.port)) == 0
 
         wait_until(answers, 60)
 

@@ -166,6 +166,7 @@ def test_into_a_vm(new_lab, cloud, tmp_path):
     option = '[%%s "%s"]' % str(lab.state / "terraform/%s").replace("'", "\\'")
     assert option % ("IdentityFile", "key.pem") in words
     assert option % ("UserKnownHostsFile", "known_hosts/lablink-vm-dev-1") in words
+    assert words[words.index("[-p]") + 1] == "[22]"
     assert "[192.0.2.7]" in words and "[StrictHostKeyChecking=accept-new]" in words
     assert words[-1].endswith(" 'echo' 'it'\\''s']")
     assert inside("lablink-vm-dev-2").returncode == 126, "an address is no option"

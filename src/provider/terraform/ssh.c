@@ -72,6 +72,7 @@ int ssh_reach(struct provider *p, const char *hostname, struct provider_reach *r
         *ret = (struct provider_reach){.kind = REACH_SSH,
                                        .user = xstrdup(p->config->terraform.ssh_user),
                                        .address = xstrdup(address),
+                                       .port = (int)p->config->terraform.ssh_port,
                                        .key_file = tf_path(p, "key.pem"),
                                        .known_hosts_file = hosts_file(p, hostname),
                                        .container = true,
@@ -110,6 +111,7 @@ int ssh_exec(struct provider *p, const char *hostname, bool as_root, const char 
         if (r < 0)
                 return r;
         _cleanup_free_ char *command = remote_command(as_root, argv);
+        _cleanup_free_ char *port = xasprintf("%d", reach.port);
         const char *words[] = {"ssh",   isatty(STDIN_FILENO) ? "-t" : "-T",
                                "-F",    "none",
                                "-o",    buf_str(&key),
@@ -119,6 +121,7 @@ int ssh_exec(struct provider *p, const char *hostname, bool as_root, const char 
                                "-o",    "StrictHostKeyChecking=accept-new",
                                "-o",    "GlobalKnownHostsFile=/dev/null",
                                "-o",    buf_str(&hosts),
+                               "-p",    port,
                                "-l",    reach.user,
                                "--",    reach.address,
                                command, NULL};
