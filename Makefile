@@ -52,7 +52,7 @@ test-browser: ## Opens the pages in Chromium and Firefox; needs root (ARGS goes 
 test-tsan: ## Runs what has helper threads under the thread sanitizer.
 	@tools/test tsan tsan-api
 
-test-fresh: ## Runs the README's commands on a bare Debian made for it (SUITE=bookworm or trixie); needs root.
+test-fresh: ## Runs the README's commands on a bare Debian or Ubuntu made for it (SUITE=bookworm, trixie or noble); needs root.
 	@SUITE=$(SUITE) tools/test-fresh
 
 soak: ## Runs faults over and over (ROUNDS=10) and load in its long versions (LABLINK_SOAK_MINUTES=20); needs root.
