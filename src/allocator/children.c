@@ -19,6 +19,8 @@
 #include "base/process.h"
 #include "base/text.h"
 
+#define HANDOVER_USUAL 65536 /* bytes */
+
 /* Our environment without the configuration's part, which may hold secrets. The list is the caller's, its texts are not. */
 const char **plain_environment(void)
 {
@@ -68,14 +70,16 @@ static const char **web_environment(void)
 /* A pipe that holds `text`, read end in *ret. A configuration fits into a pipe's buffer (grown to 1 MB). */
 int pipe_with(const json_t *value, int *ret, struct error *error)
 {
-        _cleanup_free_ char *text = json_text(value);
+        _cleanup_buf_ struct buf text = BUF_NULL;
         int fds[2];
         if (pipe2(fds, O_CLOEXEC) < 0)
                 return error_errno(error, errno, "cannot make a pipe");
         fcntl(fds[1], F_SETPIPE_SZ, 1 << 20);
         fcntl(fds[1], F_SETFL, O_NONBLOCK);
-        int r = fd_write_all(fds[1], text, strlen(text));
-        explicit_bzero(text, strlen(text));
+        buf_reserve(&text, HANDOVER_USUAL); /* at once: growing would leave copies of secrets behind */
+        json_write(value, &text);
+        int r = fd_write_all(fds[1], text.data, text.len);
+        explicit_bzero(text.data, text.len);
         close(fds[1]);
         if (r < 0) {
                 close(fds[0]);
@@ -209,7 +213,7 @@ void spawn_runner(struct supervisor *s, int64_t operation)
                 failpoint("operation.after-runner");
         slot->operation = operation;
         if (operation == RUNNER_AWS)
-                memcpy(s->keys.checking, s->keys.change, sizeof s->keys.checking);
+                keys_trying(s);
 }
 
 bool runners_at_work(struct supervisor *s)

@@ -84,6 +84,7 @@ int main(int argc, char **argv)
         struct arguments args = {0};
         struct supervisor supervisor = {0};
         _cleanup_error_ struct error error = ERROR_NULL;
+        json_wipe_freed();
         if (argc == 3 && str_eq(argv[1], "web-process"))
                 return web_process(argv[2]);
         log_setup("allocator", LOG_LEVEL_INFO);

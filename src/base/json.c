@@ -6,9 +6,22 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <malloc.h>
 #include <string.h>
 
 #include "base/text.h"
+
+static void free_wiped(void *block)
+{
+        if (block)
+                explicit_bzero(block, malloc_usable_size(block));
+        free(block);
+}
+
+void json_wipe_freed(void)
+{
+        json_set_alloc_funcs(malloc, free_wiped);
+}
 
 /* 0, or -E2BIG: nested too deep (*deep) or too many values. */
 static int measure(const char *data, size_t len, size_t values_max, bool *deep)

@@ -11,6 +11,9 @@
 
 #define JSON_DEPTH_MAX 16
 
+/* From now on whatever jansson gives back is overwritten: call it first of all, in a process that reads secrets. */
+void json_wipe_freed(void);
+
 /* A new reference, or NULL with the sentence in `error` (code -EINVAL). Strings may hold \u0000. */
 json_t *json_read(const char *data, size_t len, struct error *error);
 /* The same for what a stranger sent: refused when it holds more than so many commas and opening brackets. */

@@ -117,8 +117,12 @@ def test_bad_credentials_are_not_kept(aws, aws_lab):
     assert aws_lab.post(SET, data=form(), admin=True, headers=JSON).status_code == 200
     answer = aws_lab.post(SET, json=form("AKIDOTHER"), admin=True, headers=JSON)
     assert answer.status_code == 422 and answer.json()["code"] == "aws-credentials-refused" and "does not know" in answer.json()["error"]
-    assert shown(aws_lab)["state"] == "invalid"
-    # and the good ones of before are forgotten too: a check finds nothing any more
+    assert "Those that were set before stay in force." in answer.json()["error"]
+    # Who looks sees the ones that are in force, tried again.
+    assert wait_until(lambda: shown(aws_lab)["state"] == "valid" and shown(aws_lab))["account"] == ACCOUNT
+    assert aws.calls("sts")[-1].key == KEY
+    again = aws_lab.post(SET, json=form("AKIDOTHER"), admin=True)
+    assert again.status_code == 422 and "stay in force" in again.text
     assert aws_lab.post(UNSET, admin=True, headers=JSON).json()["aws"]["state"] == "none"
 
 
@@ -174,12 +178,18 @@ def test_found_nowhere(aws, aws_lab):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="reading another user's memory needs root")
-def test_the_web_process_forgets_them(aws, aws_lab):
-    assert aws_lab.post(SET, data=form(SESSION_KEY, token=SESSION), admin=True, headers=JSON).status_code == 200
+@pytest.mark.parametrize("body", ["form", "multipart", "json"])
+def test_the_web_process_forgets_them(aws, aws_lab, body):
+    fields = form(SESSION_KEY, token=SESSION)
+    sent = {"data": fields} if body == "form" else {"json": fields} if body == "json" else {
+        "files": {name: (None, value) for name, value in fields.items()}}
+    assert aws_lab.post(SET, **sent, admin=True, headers=JSON).status_code == 200
     (web,) = aws_lab.role("web")
     assert not memory_holds(web.pid, SECRET.encode()) and not memory_holds(web.pid, SESSION.encode())
     (supervisor,) = aws_lab.role("supervisor")
     assert memory_holds(supervisor.pid, SECRET.encode()), "the supervisor keeps them"
+    assert aws_lab.post(UNSET, admin=True, headers=JSON).status_code == 200
+    assert not memory_holds(supervisor.pid, SECRET.encode()) and not memory_holds(supervisor.pid, SESSION.encode())
 
 
 def memory_holds(pid, secret):
