@@ -282,7 +282,10 @@ def test_what_became_of_a_code(new_lab, email):
     lab = new_lab(config={"desktop": {"mode": "crd"}})
     lab.add_vm("vm-1")
     generation = claim_json(lab, email, crd_command=CRD).json()["generation"]
-    outcome = lambda n=generation: lab.get("/api/seats/vm-1/outcome?generation=%s" % n)
+    lab.add_vm("vm-2")
+    outcome = lambda n=generation, name="vm-1": lab.get("/api/seats/%s/outcome?generation=%s" % (name, n))
+    others = [outcome(1, name) for name in ("vm-2", "vm-9", "-no-name")]  # free, unknown, none at all
+    assert {(answer.status_code, answer.text) for answer in others} == {(404, outcome(99).text)}
     assert outcome().json()["outcome"] == "waiting"
     said = lambda **words: lab.post("/api/vm-metrics/vm-1", json=words).status_code
     assert said(crd_generation=generation, crd_outcome="oauth") == 200
