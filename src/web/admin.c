@@ -44,6 +44,13 @@ static void add_orphans(json_t *model)
                 json_object_set_new(model, "orphans", json_integer((json_int_t)json_array_size(orphans)));
 }
 
+static void add_repair(json_t *model)
+{
+        json_t *repair = repair_model(json_get_string(json_object_get(model, "provider"), "hint"), NULL);
+        if (repair)
+                json_object_set_new(model, "repair", repair);
+}
+
 static void add_aws(const struct admin_state *s, json_t *model)
 {
         if (!json_object_get(model, "aws"))
@@ -73,6 +80,7 @@ static int overview_answer(struct task *t)
         json_object_set(model, "files", s->files.value);
         if (!request_wants_json(t)) {
                 add_orphans(model);
+                add_repair(model);
                 add_aws(s, model);
         }
         return reply_view(t, s->status, s->template_name, model);

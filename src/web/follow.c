@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/text.h"
 #include "http/template.h"
+#include "lab/settings.h"
 #include "web/routes.h"
 
 #define LINES_A_ROUND 500
@@ -24,6 +25,8 @@ void follow_state_free(void *state)
         json_decref(s->made.operation);
         json_decref(s->counts.value);
         json_decref(s->guard.value);
+        json_decref(s->provider.value);
+        json_decref(s->newest.array);
         json_decref(s->arguments);
         free(s->arguments_text);
 }
@@ -212,18 +215,44 @@ int operation_output(struct task *t)
         return db_await(t, operation_get(s->id, &s->operation), output_known);
 }
 
+/* What an older operation asked for may have been done since; what the provider asks for is of now. */
+static void add_repair(const struct follow_state *s, json_t *model)
+{
+        const json_t *newest = json_object_get(json_array_get(s->newest.array, 0), "id");
+        bool is_newest = newest && json_equal(newest, json_object_get(s->operation.value, "id"));
+        json_t *repair = repair_model(is_newest ? json_get_string(s->operation.value, "error") : NULL,
+                                      json_get_string(s->provider.value, "hint"));
+        if (repair)
+                json_object_set_new(model, "repair", repair);
+}
+
 static int page_answer(struct task *t)
 {
         struct follow_state *s = t->state;
         json_t *last = json_array_get(s->lines.array, json_array_size(s->lines.array) - 1);
         json_t *model = page_model(s->operation.value), *line;
         size_t index;
-        if (!request_wants_json(t))
+        if (!request_wants_json(t)) {
                 json_array_foreach (s->lines.array, index, line)
                         add_pieces(line);
+                add_repair(s, model);
+        }
         json_object_set(model, "lines", s->lines.array);
         json_object_set_new(model, "last", json_integer(last ? json_integer_value(json_object_get(last, "line")) : 0));
         return reply_view(t, 200, "operation", model);
+}
+
+static int page_lines(struct task *t)
+{
+        struct follow_state *s = t->state;
+        return db_await(t, operation_lines(s->id, 0, 10000, &s->lines), page_answer);
+}
+
+static int page_provider(struct task *t)
+{
+        struct follow_state *s = t->state;
+        s->newest.array = json_array();
+        return db_await(t, operation_list(1, &s->newest), page_lines);
 }
 
 static int page_known(struct task *t)
@@ -231,7 +260,9 @@ static int page_known(struct task *t)
         struct follow_state *s = t->state;
         if (!s->operation.value)
                 return unknown_operation(t);
-        return db_await(t, operation_lines(s->id, 0, 10000, &s->lines), page_answer);
+        if (request_wants_json(t) || is_live(s->operation.value))
+                return page_lines(t);
+        return db_await(t, setting_get("provider", &s->provider), page_provider);
 }
 
 int operation_page(struct task *t)

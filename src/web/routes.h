@@ -104,7 +104,8 @@ struct follow_state {
         json_t *arguments;
         char *arguments_text;
         int tries;
-        struct json_answer counts, guard;
+        struct json_answer counts, guard, provider;
+        struct vm_list newest;
         struct count_answer collection;
 };
 
@@ -125,6 +126,9 @@ struct ready_state {
 
 /* The administrator's first page, under another status than 200 when it tells of a failure. */
 int admin_overview(struct task *t, unsigned status);
+
+/* --- repair.c: the repairs that either sentence names (`lablink repair ...`), for the template repair; NULL: none --- */
+json_t *repair_model(const char *first, const char *second);
 
 /* --- aws.c: what pages say about AWS credentials --- */
 json_t *aws_model(struct web *web, const json_t *value); /* `value`: of the settings table, or NULL */
@@ -147,3 +151,5 @@ void follow_state_free(void *state);
 void events_state_free(void *state);
 void ready_state_free(void *state);
 void desktop_state_free(void *state);
+bool desktop_is_here(const struct web *web,
+                     const struct desktop_seat *seat); /* its agent is connected to this allocator */

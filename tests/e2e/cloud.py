@@ -8,6 +8,7 @@ import functools
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 
@@ -180,3 +181,10 @@ def repair(lab, action, *states):
     answer = lab.post("/api/admin/repair", json={"action": action}, admin=True, headers={"Accept": "application/json"})
     assert answer.status_code == 202, answer.text
     return end(lab, answer.json()["operation"]["id"], *(states or ("done",)))
+
+
+def buttons(lab, path):
+    """The repairs that a page offers an administrator."""
+    page = lab.get(path, admin=True, headers={"Accept": "text/html"}).text
+    assert ("This needs your decision" in page) == ("/api/admin/repair" in page)
+    return sorted(re.findall(r'name="action" value="(\w+)"', page))

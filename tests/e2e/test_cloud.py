@@ -12,7 +12,7 @@ import requests
 
 import cloud as clouds
 from aws_server import AwsServer
-from cloud import Cloud, begin, end, engines, hostnames, instances, names, output_text, outputs, provider, repair
+from cloud import Cloud, begin, buttons, end, engines, hostnames, instances, names, output_text, outputs, provider, repair
 from lab import BUILD, CRD, ROOT, SANITIZED, wait_until
 from workshop import running
 
@@ -235,10 +235,13 @@ def test_gap_above_what_is_asked(lab, cloud):
 def test_cancel(lab, cloud):
     number = begin(lab, cloud, 3, "lablink-vm-dev-3")
     wait_until(lambda: lab.operation(number)["progress"]["done"] == 2, 60)
+    page = lambda: lab.get("/admin/operations/%d" % number, admin=True, headers={"Accept": "text/html"}).text
+    assert "Cancel this operation" in page()
     lab.post("/api/operations/%d/cancel" % number, admin=True, headers={"Accept": "application/json"})
     ended = end(lab, number, "cancelled")
     assert ended["result"]["vms"] == names(1, 2) and hostnames(lab) == names(1, 2)
     assert not engines(lab) and sorted(instances(lab)) == names(1, 2)
+    assert "was cancelled" in page() and "Cancelling: the engine is asked to stop" in page() and "Cancel this" not in page()
     cloud.let_go()
     lab.launch(1)
     assert hostnames(lab) == names(1, 2, 3)
@@ -253,8 +256,10 @@ def test_engine_is_killed(lab, cloud):
     assert "killed by signal 9" in ended["error"] and "lablink repair" in output_text(lab, number)
     assert hostnames(lab) == names(1, 2, 3), "what may exist keeps its row"
     assert provider(lab)["code"] == "interrupted-apply" and "lablink repair" in lab.cli("status").stdout
+    assert buttons(lab, "/admin/operations/%d" % number) == buttons(lab, "/admin") == ["refresh", "retry", "unlock"]
     cloud.let_go()
-    repair(lab, "retry")
+    assert lab.post("/api/admin/repair", admin=True, data={"action": "retry", "_key": "once"}, headers={"Accept": "text/html"}).ok
+    assert buttons(lab, "/admin/operations/%d" % number) == buttons(lab, "/admin") == []
     assert hostnames(lab) == names(1, 2, 3) == cloud.machines() == sorted(instances(lab))
     assert provider(lab)["code"] == "ready"
     lab.launch(1)
@@ -336,6 +341,7 @@ def test_state_that_somebody_works_on(lab, cloud):
         fcntl.lockf(state, fcntl.LOCK_EX)
         operation = end(lab, lab.launch(1, wait=False)["id"], "failed")
     assert "state lock" in operation["error"] and "repair unlock" in operation["error"]
+    assert buttons(lab, operation["page"]) == ["unlock"] and buttons(lab, "/admin") == []
     assert hostnames(lab) == names(1)
     lab.launch(1)
     assert hostnames(lab) == names(1, 2)

@@ -85,8 +85,10 @@ static char *what_was_cut_off(struct provider *p)
                         "`lablink repair refresh` goes on from the copy");
         if (!pending || (r == 0 && !tf_in_doubt(p, &state)))
                 return NULL;
-        return xstrdup("An apply was cut off. `lablink repair retry` goes on with it, `lablink repair refresh` "
-                       "leaves it at what exists; `lablink repair unlock` if its lock is left");
+        return xstrdup(
+                "The engine was stopped in the middle of its work (an apply was cut off): VMs may exist that its "
+                "list does not name. `lablink repair retry` goes on with it, `lablink repair refresh` leaves it at "
+                "what exists; `lablink repair unlock` if its lock is left");
 }
 
 static int check(struct provider *p, char **ret_code, char **ret_hint, char ***ret_detail)

@@ -1,0 +1,23 @@
+/*
+ * Buttons beside a sentence that asks for a repair. Whoever writes such a sentence (a provider's hint, the end of an
+ * operation) names the commands that help, as `lablink repair retry`; an administrator with a browser gets them as forms.
+ */
+#include <string.h>
+
+#include "base/text.h"
+#include "web/routes.h"
+
+json_t *repair_model(const char *first, const char *second)
+{
+        static const char *const actions[] = {"refresh", "retry", "unlock"};
+        json_t *model = NULL;
+        for (size_t i = 0; i < ARRAY_SIZE(actions); i++)
+                for (int k = 0; k < 2; k++) {
+                        const char *asked = strstr(str_or(k ? second : first, ""), "lablink repair");
+                        if (!asked || !strstr(asked, actions[i]))
+                                continue;
+                        model = model ? model : json_object();
+                        json_object_set_new(model, actions[i], json_true());
+                }
+        return model;
+}
