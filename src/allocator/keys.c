@@ -19,6 +19,7 @@ void keys_deinit(struct keys *keys)
 {
         aws_credentials_clear(&keys->current);
         aws_credentials_clear(&keys->pending);
+        aws_credentials_clear(&keys->trying);
 }
 
 /* The texts of a message are taken for texts only up to their arrays' ends. */
@@ -48,7 +49,10 @@ static bool take(const struct aws_order *order, struct aws_credentials *ret)
 void keys_order(struct supervisor *s, struct aws_order *order)
 {
         bool set = order->word == MESSAGE_AWS_SET;
-        aws_credentials_clear(&s->keys.current);
+        if (!set) {
+                aws_credentials_clear(&s->keys.current);
+                aws_credentials_clear(&s->keys.trying);
+        }
         aws_credentials_clear(&s->keys.pending);
         memcpy(s->keys.change, order->change, TOKEN_LENGTH);
         s->keys.change[TOKEN_LENGTH] = '\0';
@@ -76,19 +80,29 @@ void keys_stop(struct supervisor *s)
                         kill(s->runners[i].pid, SIGTERM);
 }
 
+void keys_trying(struct supervisor *s)
+{
+        struct keys *keys = &s->keys;
+        aws_credentials_clear(&keys->trying);
+        keys->trying = keys->pending;
+        keys->pending = (struct aws_credentials){0};
+        memcpy(keys->checking, keys->change, sizeof keys->checking);
+}
+
 void keys_checked(struct supervisor *s, int status)
 {
+        struct keys *keys = &s->keys;
         bool good = WIFEXITED(status) && WEXITSTATUS(status) == 0;
-        bool newest = str_eq(s->keys.checking, s->keys.change);
-        if (newest && s->keys.pending.access_key_id) {
-                if (good)
-                        aws_credentials_copy(&s->keys.pending, &s->keys.current);
-                else
-                        log_warning("the AWS credentials that were set are not good: forgotten");
-                aws_credentials_clear(&s->keys.pending);
+        if (keys->trying.access_key_id && good) {
+                aws_credentials_copy(&keys->trying, &keys->current);
+        } else if (keys->trying.access_key_id) {
+                log_warning("the AWS credentials that were set are not good: forgotten");
+                if (str_eq(keys->checking, keys->change))
+                        token_random(keys->change); /* what is tried from now on is no answer to that form */
         }
-        if (s->keys.check_again && !s->stopping) {
-                s->keys.check_again = false;
+        aws_credentials_clear(&keys->trying);
+        if (keys->check_again && !s->stopping) {
+                keys->check_again = false;
                 spawn_runner(s, RUNNER_AWS);
         }
 }
@@ -97,7 +111,8 @@ json_t *keys_json(const struct supervisor *s, bool pending)
 {
         const struct aws_credentials *keys = pending && s->keys.pending.access_key_id ? &s->keys.pending
                                                                                       : &s->keys.current;
-        return json_pack("{s:s, s:s, s:s, s:s?, s:s?, s:s?}", "change", s->keys.change, "holder", s->keys.holder,
+        bool others = keys == &s->keys.pending && s->keys.current.access_key_id;
+        return json_pack("{s:s, s:s, s:s, s:s?, s:s?, s:s?, s:b}", "change", s->keys.change, "holder", s->keys.holder,
                          "region", s->config->app.region, "access_key_id", keys->access_key_id, "secret_access_key",
-                         keys->secret_access_key, "session_token", keys->session_token);
+                         keys->secret_access_key, "session_token", keys->session_token, "others", others);
 }

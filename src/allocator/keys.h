@@ -1,7 +1,7 @@
 /*
  * The AWS credentials that an administrator has set. They live in the supervisor's memory and nowhere else: a new
  * supervisor has none, and the page says so. New ones are first tried by a runner; they are in force once it found them
- * good, and forgotten when it did not.
+ * good, and forgotten when it did not: those of before stay in force until then.
  */
 #pragma once
 
@@ -11,8 +11,10 @@
 struct supervisor;
 
 struct keys {
-        char holder[TOKEN_LENGTH + 1]; /* of this supervisor's life */
-        struct aws_credentials current, pending;
+        char holder[TOKEN_LENGTH + 1];   /* of this supervisor's life */
+        struct aws_credentials current;  /* in force */
+        struct aws_credentials pending;  /* came and wait for a runner */
+        struct aws_credentials trying;   /* at the runner at work */
         char change[TOKEN_LENGTH + 1];   /* the newest; "": none yet */
         char checking[TOKEN_LENGTH + 1]; /* what the runner at work tries */
         bool check_again;
@@ -30,7 +32,9 @@ void keys_order(struct supervisor *s, struct aws_order *order);
 void keys_check(struct supervisor *s);
 /* Ends the runner that tries: whoever stops does not wait for AWS. */
 void keys_stop(struct supervisor *s);
-/* The runner has ended. */
+/* A runner was started with what waited. */
+void keys_trying(struct supervisor *s);
+/* It has ended. */
 void keys_checked(struct supervisor *s, int status);
 /* The member "aws" of a runner's handover; for the runner that tries them the pending ones. A new reference. */
 json_t *keys_json(const struct supervisor *s, bool pending);

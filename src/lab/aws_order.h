@@ -4,9 +4,10 @@
  * to runners; one runner tries each change and leaves what it found in the settings table, where the pages read it:
  *
  *   {"change", "holder", "state": "valid" | "invalid" | "none", "source", "account", "arn", "region", "expires",
- *    "error", "checked_at"}
+ *    "error", "kept", "checked_at"}
  *
- * `change` names the form that was sent, `holder` the supervisor that got it: another one has lost the credentials.
+ * `change` names the form that was sent, `holder` the supervisor that got it: another one has lost the credentials. `kept`:
+ * these are not good, and those that were set before stay in force.
  */
 #pragma once
 

@@ -33,11 +33,11 @@ static json_t *report(struct runner *runner, int *ret_code)
                 r = aws_caller_identity(aws, &who, &error);
         clock_iso(clock_now(), now);
         clock_iso(until, expires);
-        json_t *value = json_pack("{s:s?, s:s?, s:s, s:s, s:s?, s:s?, s:s?, s:s?, s:s?, s:s}", "change",
-                                  runner->aws_change, "holder", runner->aws_holder, "state", state_of(r), "source",
-                                  aws_source_text(source), "account", who.account, "arn", who.arn, "region",
-                                  runner->aws_region, "expires", until > 0 ? expires : NULL, "error",
-                                  r < 0 ? error_text(&error) : NULL, "checked_at", now);
+        json_t *value = json_pack(
+                "{s:s?, s:s?, s:s, s:s, s:s?, s:s?, s:s?, s:s?, s:s?, s:b, s:s}", "change", runner->aws_change,
+                "holder", runner->aws_holder, "state", state_of(r), "source", aws_source_text(source), "account",
+                who.account, "arn", who.arn, "region", runner->aws_region, "expires", until > 0 ? expires : NULL,
+                "error", r < 0 ? error_text(&error) : NULL, "kept", r < 0 && runner->aws_others, "checked_at", now);
         aws_identity_clear(&who);
         *ret_code = r;
         return value;

@@ -78,6 +78,7 @@ static void take_aws(struct runner *runner, const json_t *aws)
         runner->aws_region = xstrdup(json_get_string(aws, "region"));
         runner->aws_change = xstrdup(json_get_string(aws, "change"));
         runner->aws_holder = xstrdup(json_get_string(aws, "holder"));
+        runner->aws_others = json_is_true(json_object_get(aws, "others"));
 }
 
 static int load_handover(struct runner *runner, const char *fd_text, struct error *error)

@@ -23,6 +23,7 @@ struct runner {
         char *site;
         struct aws_credentials aws; /* empty: none were set by an administrator */
         char *aws_region, *aws_change, *aws_holder;
+        bool aws_others; /* the ones at hand are being tried; others are in force until they are found good */
         const struct provider_ops *ops;
         struct provider *provider;
         struct db *db;

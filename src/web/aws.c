@@ -17,6 +17,7 @@
 #define LOOK_MS 150
 #define PATIENCE_MS 60000
 #define STALE_SECONDS 300
+#define KEPT " Those that were set before stay in force."
 
 /* --- what the pages show -------------------------------------------------------------------------------------------- */
 
@@ -35,15 +36,15 @@ json_t *aws_model(struct web *web, const json_t *value)
         bool ours = str_eq(json_get_string(value, "holder"), web->aws_holder);
         if (value && !ours)
                 state = given && str_eq(state, "valid") ? "lost" : "none";
-        if (value && ours && str_eq(state, "valid") && is_stale(value))
+        bool known = value && ours, kept = known && json_is_true(json_object_get(value, "kept"));
+        if (kept || (known && str_eq(state, "valid") && is_stale(value)))
                 web_kick(web, MESSAGE_AWS_CHECK);
-        bool known = value && ours;
-        return json_pack("{s:s, s:s?, s:s?, s:s?, s:s, s:s?, s:s?, s:s?}", "state", state, "source",
+        return json_pack("{s:s, s:s?, s:s?, s:s?, s:s, s:s?, s:s?, s:b, s:s?}", "state", state, "source",
                          known ? json_get_string(value, "source") : NULL, "account",
                          known ? json_get_string(value, "account") : NULL, "arn",
                          known ? json_get_string(value, "arn") : NULL, "region", web->config->app.region, "expires",
                          known ? json_get_string(value, "expires") : NULL, "error",
-                         known ? json_get_string(value, "error") : NULL, "checked_at",
+                         known ? json_get_string(value, "error") : NULL, "kept", kept, "checked_at",
                          value ? json_get_string(value, "checked_at") : NULL);
 }
 
@@ -73,9 +74,12 @@ static int outcome(struct task *t)
         struct admin_state *s = t->state;
         const char *state = json_get_string(s->aws.value, "state"), *error = json_get_string(s->aws.value, "error");
         bool good = str_eq(state, "valid");
-        if (s->aws_set && !good)
-                return outcome_error(t, 422, "aws-credentials-refused",
-                                     str_or(error, "AWS does not accept these credentials."));
+        if (s->aws_set && !good) {
+                bool kept = json_is_true(json_object_get(s->aws.value, "kept"));
+                _cleanup_free_ char *sentence = xasprintf(
+                        "%s%s", str_or(error, "AWS does not accept these credentials."), kept ? KEPT : "");
+                return outcome_error(t, 422, "aws-credentials-refused", sentence);
+        }
         if (!s->aws_set)
                 s->aws_message =
                         good ? "The credentials that were set are forgotten. Those of the machine are in force."
