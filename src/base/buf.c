@@ -33,7 +33,10 @@ void buf_adds(struct buf *buf, const char *text)
 
 void buf_addc(struct buf *buf, char c)
 {
-        buf_add(buf, &c, 1);
+        if (buf->len + 2 > buf->cap)
+                buf_reserve(buf, 1);
+        buf->data[buf->len++] = c;
+        buf->data[buf->len] = '\0';
 }
 
 void buf_addf(struct buf *buf, const char *format, ...)
@@ -43,6 +46,18 @@ void buf_addf(struct buf *buf, const char *format, ...)
         _cleanup_free_ char *text = xvasprintf(format, args);
         va_end(args);
         buf_adds(buf, text);
+}
+
+void buf_addi(struct buf *buf, int64_t value)
+{
+        char digits[24], *first = digits + sizeof digits;
+        uint64_t rest = value < 0 ? -(uint64_t)value : (uint64_t)value;
+        do
+                *--first = (char)('0' + rest % 10);
+        while (rest /= 10);
+        if (value < 0)
+                *--first = '-';
+        buf_add(buf, first, (size_t)(digits + sizeof digits - first));
 }
 
 void buf_consume(struct buf *buf, size_t len)

@@ -18,6 +18,7 @@ void buf_reserve(struct buf *buf, size_t more); /* room for `more` bytes and a N
 void buf_add(struct buf *buf, const void *data, size_t len);
 void buf_adds(struct buf *buf, const char *text);
 void buf_addc(struct buf *buf, char c);
+void buf_addi(struct buf *buf, int64_t value); /* in decimal */
 void buf_addf(struct buf *buf, const char *format, ...) _printf_(2, 3);
 void buf_consume(struct buf *buf, size_t len); /* drops `len` bytes at the front */
 void buf_truncate(struct buf *buf, size_t len);

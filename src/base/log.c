@@ -4,6 +4,7 @@
  */
 #include "base/log.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/buf.h"
@@ -11,6 +12,7 @@
 #include "base/text.h"
 
 #define LINE_MAX_BYTES 2048
+#define LINE_USUAL 255
 
 static struct {
         const char *program;
@@ -34,7 +36,12 @@ static struct {
 static void add_escaped(struct buf *out, const char *text)
 {
         _cleanup_buf_ struct buf clean = BUF_NULL;
-        utf8_scrub(text, strlen(text), &clean);
+        size_t len = strlen(text);
+        if (out->len + len + 8 <= LINE_MAX_BYTES && str_plain(text, len)) {
+                buf_add(out, text, len);
+                return;
+        }
+        utf8_scrub(text, len, &clean);
         for (size_t i = 0; i < clean.len;) {
                 const char *at = clean.data + i;
                 unsigned char c = (unsigned char)*at, second = (unsigned char)at[1];
@@ -53,6 +60,22 @@ static void add_escaped(struct buf *out, const char *text)
         }
 }
 
+/* The text of a second is made once: a busy server writes thousands of lines in it. */
+static void add_time(struct buf *line)
+{
+        static char text[CLOCK_ISO_SIZE];
+        static int64_t second = -1;
+        int64_t ms = (int64_t)(MAX(clock_now(), 0.0) * 1000);
+        if (ms / 1000 != second) {
+                second = ms / 1000;
+                clock_iso((double)second, text);
+        }
+        char *fraction = text + strlen("2026-01-01T00:00:00.");
+        for (int i = 2, rest = (int)(ms % 1000); i >= 0; i--, rest /= 10)
+                fraction[i] = (char)('0' + rest % 10);
+        buf_adds(line, text);
+}
+
 static void add_head(struct buf *line, enum log_level level)
 {
         static const char *const names[] = {"debug", "info", "warning", "error"};
@@ -60,15 +83,18 @@ static void add_head(struct buf *line, enum log_level level)
         if (setup.journal) {
                 buf_addf(line, "<%c>%s: ", journal[level], setup.program);
         } else {
-                char now[CLOCK_ISO_SIZE];
-                clock_iso(clock_now(), now);
-                buf_addf(line, "%s %s %s: ", now, names[level], setup.program);
+                add_time(line);
+                buf_addc(line, ' ');
+                buf_adds(line, names[level]);
+                buf_addc(line, ' ');
+                buf_adds(line, setup.program);
+                buf_adds(line, ": ");
         }
 }
 
-static void format_line(struct buf *line, enum log_level level, const char *format, va_list args)
+static void make_line(struct buf *line, enum log_level level, const char *text)
 {
-        _cleanup_free_ char *text = xvasprintf(format, args);
+        buf_reserve(line, LINE_USUAL);
         add_head(line, level);
         add_escaped(line, text);
         buf_addc(line, '\n');
@@ -86,25 +112,24 @@ void log_flush(void)
 void log_write(enum log_level level, const char *format, ...)
 {
         _cleanup_buf_ struct buf line = BUF_NULL;
+        char text[LINE_MAX_BYTES]; /* what does not fit would be cut anyway */
         va_list args;
         if (level < setup.least)
                 return;
         va_start(args, format);
-        format_line(&line, level, format, args);
+        vsnprintf(text, sizeof text, format, args);
         va_end(args);
+        make_line(&line, level, text);
         log_flush();
         ssize_t ignored _unused_ = write(STDERR_FILENO, line.data, line.len);
 }
 
-void log_hold(enum log_level level, const char *format, ...)
+void log_hold(enum log_level level, const char *text)
 {
         _cleanup_buf_ struct buf line = BUF_NULL;
-        va_list args;
         if (level < setup.least)
                 return;
-        va_start(args, format);
-        format_line(&line, level, format, args);
-        va_end(args);
+        make_line(&line, level, text);
         if (line.len > sizeof held.data - held.len)
                 log_flush();
         memcpy(held.data + held.len, line.data, line.len); /* a line is never longer than LINE_MAX_BYTES and a little */

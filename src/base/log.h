@@ -14,7 +14,7 @@ void log_write(enum log_level level, const char *format, ...) _printf_(2, 3);
 
 /* For lines that come by thousands a second: kept until log_flush(), which whoever writes them calls before it waits, or
  * until 4 KB are full or another line is written. */
-void log_hold(enum log_level level, const char *format, ...) _printf_(2, 3);
+void log_hold(enum log_level level, const char *text);
 void log_flush(void);
 
 #define log_debug(...) log_write(LOG_LEVEL_DEBUG, __VA_ARGS__)

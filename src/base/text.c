@@ -28,6 +28,14 @@ static bool is_blank(char c)
         return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
+bool str_plain(const char *text, size_t len)
+{
+        for (size_t i = 0; i < len; i++)
+                if (text[i] < ' ' || text[i] > '~')
+                        return false;
+        return true;
+}
+
 char *str_trim(char *text)
 {
         size_t n = strlen(text), skip = 0;

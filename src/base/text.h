@@ -13,8 +13,9 @@ static inline const char *str_or(const char *text, const char *otherwise)
 bool str_eq(const char *a, const char *b); /* NULL equals only NULL */
 bool str_starts(const char *text, const char *prefix);
 bool str_ends(const char *text, const char *suffix);
-char *str_trim(char *text); /* in place: leading and trailing ASCII blanks */
-void str_lower(char *text); /* in place, ASCII letters only */
+bool str_plain(const char *text, size_t len); /* printable ASCII, every byte */
+char *str_trim(char *text);                   /* in place: leading and trailing ASCII blanks */
+void str_lower(char *text);                   /* in place, ASCII letters only */
 
 /* Splits at `separator`; empty pieces are kept. The caller owns the list (strv_free). */
 char **str_split(const char *text, char separator);

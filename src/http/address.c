@@ -31,18 +31,20 @@ static bool is_trusted(const struct http_server *server, const char *address)
         return false;
 }
 
-static bool peer_address(struct request *req, char out[INET6_ADDRSTRLEN])
+/* Made once for a connection; "" when it has none. */
+static const char *peer_address(struct connection *connection)
 {
-        char text[INET6_ADDRSTRLEN];
-        const union MHD_ConnectionInfo *info = MHD_get_connection_info(req->mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+        char text[INET6_ADDRSTRLEN] = "", normal[INET6_ADDRSTRLEN];
+        if (connection->peer)
+                return connection->peer;
+        const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection->mhd,
+                                                                       MHD_CONNECTION_INFO_CLIENT_ADDRESS);
         const struct sockaddr *address = info ? info->client_addr : NULL;
         if (address && address->sa_family == AF_INET)
                 inet_ntop(AF_INET, &((const struct sockaddr_in *)address)->sin_addr, text, sizeof text);
         else if (address && address->sa_family == AF_INET6)
                 inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)address)->sin6_addr, text, sizeof text);
-        else
-                return false;
-        return normalize(text, out);
+        return connection->peer = xstrdup(normalize(text, normal) ? normal : "");
 }
 
 static enum MHD_Result add_forwarded(void *cls, enum MHD_ValueKind kind _unused_, const char *name, const char *value)
@@ -77,7 +79,9 @@ const char *address_of(struct request *req)
         char address[INET6_ADDRSTRLEN] = "";
         if (req->address)
                 return req->address;
-        if (req->connection->listener->kind != HTTP_TCP || !peer_address(req, address))
+        if (req->connection->listener->kind == HTTP_TCP)
+                strncpy(address, peer_address(req->connection), sizeof address - 1);
+        if (address[0] == '\0')
                 return req->address = xstrdup("unix");
         if (is_trusted(req->server, address))
                 follow_proxies(req, address);

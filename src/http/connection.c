@@ -28,8 +28,11 @@ static struct connection *connection_new(struct listener *listener, struct MHD_C
         struct connection *connection = xcalloc(1, sizeof *connection);
         struct ucred peer = {0};
         socklen_t len = sizeof peer;
-        *connection = (struct connection){
-                .listener = listener, .mhd = mhd, .fd = socket_of(mhd), .uid = (uid_t)-1, .idle_since = clock_ms()};
+        *connection = (struct connection){.listener = listener,
+                                          .mhd = mhd,
+                                          .fd = socket_of(mhd),
+                                          .uid = (uid_t)-1,
+                                          .idle_since = listener->server->now_ms};
         if (listener->kind != HTTP_TCP && getsockopt(connection->fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0)
                 connection->uid = peer.uid;
         list_append(&listener->server->idle, &connection->idle);
@@ -55,6 +58,7 @@ static void on_connection(void *cls, struct MHD_Connection *mhd, void **context,
                 list_remove(&connection->idle);
                 hangup_unwatch(connection);
                 listener->server->connections--;
+                free(connection->peer);
                 free(connection);
                 *context = NULL;
         }
@@ -85,7 +89,7 @@ static void *on_uri(void *cls _unused_, const char *uri, struct MHD_Connection *
 static enum MHD_Result hand_over(struct request *req)
 {
         req->phase = PHASE_REPLYING;
-        req->deadline_ms = req->stream ? INT64_MAX : clock_ms() + REPLY_MS_MAX;
+        req->deadline_ms = req->stream ? INT64_MAX : req->server->now_ms + REPLY_MS_MAX;
         enum MHD_Result r = MHD_queue_response(req->mhd, req->status, req->response);
         MHD_destroy_response(STEAL(req->response));
         return r;
@@ -100,7 +104,7 @@ static enum MHD_Result go_on(struct request *req)
         if (list_linked(&req->task.ready))
                 return MHD_YES;
         req->suspended = true;
-        req->suspended_ms = clock_ms();
+        req->suspended_ms = req->server->now_ms;
         MHD_suspend_connection(req->mhd);
         return MHD_YES;
 }
@@ -144,7 +148,7 @@ static void on_completed(void *cls _unused_, struct MHD_Connection *mhd _unused_
                 return;
         struct connection *connection = req->connection;
         connection->req = NULL;
-        connection->idle_since = clock_ms();
+        connection->idle_since = req->server->now_ms;
         list_append(&req->server->idle, &connection->idle);
         request_completed(req, code == MHD_REQUEST_TERMINATED_COMPLETED_OK);
 }

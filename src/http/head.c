@@ -20,8 +20,8 @@ static bool is_token(const char *text)
         if (!*text)
                 return false;
         for (; *text; text++)
-                if (!strchr("!#$%&'*+-.^_`|~", *text) && !(*text >= '0' && *text <= '9') &&
-                    !((*text | 0x20) >= 'a' && (*text | 0x20) <= 'z'))
+                if (!((*text | 0x20) >= 'a' && (*text | 0x20) <= 'z') && !(*text >= '0' && *text <= '9') &&
+                    !strchr("!#$%&'*+-.^_`|~", *text))
                         return false;
         return true;
 }

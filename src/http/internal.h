@@ -50,6 +50,7 @@ struct connection {
         int fd;
         bool watched; /* by hangup_fd */
         uid_t uid;
+        char *peer; /* its address as text, once somebody has asked for it */
         int64_t idle_since;
 };
 
@@ -83,6 +84,7 @@ struct http_server {
         struct list settling; /* struct stream.settle: began to wait in this turn */
         struct turn_hook hook;
         uint64_t turn;
+        int64_t now_ms; /* when libmicrohttpd was last let run: its callbacks need no finer clock */
         uv_timer_t *tick;
         uv_idle_t *again; /* keeps the loop from sleeping while libmicrohttpd has more to do */
         bool ticking;

@@ -66,6 +66,7 @@ static bool run_listener(struct listener *listener)
         for (int i = 0; i < RUNS_A_TURN; i++) {
                 unsigned long long timeout = 1;
                 listener->wants_run = false;
+                server->now_ms = clock_ms();
                 MHD_run(listener->daemon);
                 if (MHD_get_timeout(listener->daemon, &timeout) != MHD_YES || timeout > 0)
                         return listener->wants_run; /* an upgrade in this run asked for another */
@@ -237,6 +238,7 @@ int http_server_new(struct loop *loop, const struct http_options *options, struc
                 list_init(lists[i]);
         server->loop = loop;
         server->options = *options;
+        server->now_ms = clock_ms();
         server->hangup_fd = -1;
         server->connections_max = options->connections_max ? options->connections_max : connections_from_limit();
         if (server->options.deadline_ms == 0)

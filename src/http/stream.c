@@ -57,7 +57,7 @@ static ssize_t read_nothing(struct request *req)
         if (req->task_over)
                 return MHD_CONTENT_READER_END_WITH_ERROR;
         req->suspended = true;
-        req->suspended_ms = clock_ms();
+        req->suspended_ms = req->server->now_ms;
         MHD_suspend_connection(req->mhd);
         return 0;
 }

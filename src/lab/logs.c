@@ -77,10 +77,18 @@ static void clean_text(const char *text, size_t len, struct buf *out)
         }
 }
 
-static json_t *clean_line(const json_t *message)
+/* Nearly every line is clean as it came. */
+static bool is_clean(const char *text, size_t len)
+{
+        return len > 0 && len <= LOG_LINE_MAX && str_plain(text, len) && !strstr(text, "--code");
+}
+
+static json_t *clean_line(json_t *message)
 {
         _cleanup_buf_ struct buf line = BUF_NULL;
         size_t len = json_string_length(message);
+        if (is_clean(json_string_value(message), len))
+                return json_incref(message);
         clean_text(json_string_value(message), utf8_cut(json_string_value(message), len, LOG_LINE_MAX), &line);
         if (len > LOG_LINE_MAX)
                 buf_addf(&line, " ... (%zu bytes cut)", len - LOG_LINE_MAX);

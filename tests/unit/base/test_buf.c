@@ -61,12 +61,23 @@ static void stealing_leaves_nothing(void **state _unused_)
         assert_int_equal(buf.len, 0);
 }
 
+static void writes_integers(void **state _unused_)
+{
+        static const int64_t values[] = {0, 7, 10, -1, 1234567890, INT64_MAX, INT64_MIN};
+        for (size_t i = 0; i < ARRAY_SIZE(values); i++) {
+                _cleanup_buf_ struct buf ours = BUF_NULL, theirs = BUF_NULL;
+                buf_addi(&ours, values[i]);
+                buf_addf(&theirs, "%lld", (long long)values[i]);
+                assert_string_equal(buf_str(&ours), buf_str(&theirs));
+        }
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(empty_is_a_string),       cmocka_unit_test(grows),
                 cmocka_unit_test(inner_nul_stays),         cmocka_unit_test(consumes_and_truncates),
-                cmocka_unit_test(stealing_leaves_nothing),
+                cmocka_unit_test(stealing_leaves_nothing), cmocka_unit_test(writes_integers),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
