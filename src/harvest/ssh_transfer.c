@@ -20,15 +20,17 @@
 /* --- out of the container ------------------------------------------------------------------------------------------ */
 
 /* Names come by standard input, each ended by NUL: no shell ever reads one. What docker writes is root's, and a file that
- * its owner alone may read would not be sent. */
+ * its owner alone may read would not be sent. A process costs more than a small file, so a shell takes many of them; a dot
+ * for each says that it goes on. */
 static char *copy_script(const struct ssh *ssh)
 {
         struct buf out = BUF_NULL;
         buf_adds(&out, "c=$(sudo -n docker ps -q | head -n 1) || exit 4; [ -n \"$c\" ] || exit 3; umask 077; "
-                       "mkdir -p " SSH_STAGE "; exec xargs -0 -n 1 sh -c '"
-                       "f=" SSH_STAGE "/$4; mkdir -p \"${f%/*}\"; "
-                       "sudo -n docker cp \"$2:$3/$4\" \"$f\" </dev/null >/dev/null && "
-                       "sudo -n chown -h \"$1\" \"$f\" || :' sh \"$(id -u)\" \"$c\" ");
+                       "mkdir -p " SSH_STAGE "; exec sudo -n xargs -0 -n 100 sh -c '"
+                       "umask 077; owner=$1; from=$2:$3; shift 3; for name; do to=" SSH_STAGE "/$name; "
+                       "[ -d \"${to%/*}\" ] || mkdir -p \"${to%/*}\"; "
+                       "docker cp \"$from/$name\" \"$to\" </dev/null >/dev/null; printf .; done; "
+                       "chown -Rh \"$owner\" " SSH_STAGE " || :' sh \"$(id -u)\" \"$c\" ");
         ssh_quote(ssh->root, &out);
         return buf_steal(&out);
 }

@@ -146,7 +146,7 @@ def test_killed_half_way():
 
 def test_hung():
     """A search and a transfer that never end are given up, and with them all that was started for them."""
-    lab = SshLab(2, quiet="5s")
+    lab = SshLab(2, quiet="2s")
     with lab:
         for vm, script in zip(lab.machines, ("sleep 100000\n", "case \"$SSH_ORIGINAL_COMMAND\" in rsync*) sleep 100000 ;; esac\n")):
             (vm.home / "Desktop/a.slp").write_bytes(b"a")
@@ -195,7 +195,7 @@ LIARS = {
     "endless": EVIL_FIND % r"i=0; while :; do i=$((i+1)); printf '1 1.0 644 f%s.slp\0' $i; done",
     "no-end": EVIL_FIND % r"yes | tr -d '\n'",
     "huge": EVIL_FIND % r"printf '1099511627776 1.0 644 huge.slp\0'",
-    "banner": "head -c 100000000 /dev/urandom >&2\n",
+    "banner": "head -c 20000000 /dev/urandom >&2\n",
     "rsync-script": "case \"$SSH_ORIGINAL_COMMAND\" in rsync*) head -c 5000000 /dev/urandom; exit 0 ;; esac\n",
     "rsync-silent": "case \"$SSH_ORIGINAL_COMMAND\" in rsync*) exit 0 ;; esac\n",
     # a sender that has more, and other names, than was asked for
