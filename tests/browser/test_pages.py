@@ -8,7 +8,8 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from lab import CODE, CRD
 
-PAGES = ("/", "/admin", "/admin/create", "/admin/instances", "/admin/instances/delete", "/admin/operations", "/admin/logs/vm-1")
+PAGES = ("/", "/admin", "/admin/create", "/admin/instances", "/admin/instances/delete", "/admin/operations", "/admin/collections",
+         "/admin/logs/vm-1")
 HOSTILE = "<img src=x onerror=alert(1)>\"'@example.org"
 
 
@@ -39,6 +40,8 @@ def test_fits_and_has_a_title(lab, browser, path, width):
     assert browser.find_element(By.TAG_NAME, "html").get_attribute("lang")
     overflow = browser.execute_script("return document.documentElement.scrollWidth - document.documentElement.clientWidth")
     assert overflow <= 0, "%s is %d pixels too wide at %d" % (path, overflow, width)
+    marked = browser.find_elements(By.CSS_SELECTOR, "nav a[aria-current]")
+    assert len(marked) == (path != "/"), "the menu says where %s is" % path
     unnamed = browser.execute_script("""
         return [...document.querySelectorAll('input:not([type=hidden]), select, textarea, button, a')].filter(e =>
             !(e.labels && e.labels.length) && !e.textContent.trim() && !e.getAttribute('aria-label') && !e.title

@@ -64,10 +64,13 @@ function showTimes() {
 
 /* --- small helps --- */
 
+/* The nearest entry of the menu; what is behind it (a log, an operation) belongs to it. */
 function markPlace() {
-        for (const link of findAll("nav a"))
-                if (link.pathname === location.pathname)
-                        link.setAttribute("aria-current", "page");
+        const here = location.pathname.replace(/^\/admin\/(logs|desktop)\//, "/admin/instances/");
+        const near = ({pathname}) => here === pathname || (pathname !== "/admin" && here.startsWith(`${pathname}/`));
+        const [place] = findAll("nav a").filter(near).sort((a, b) => b.pathname.length - a.pathname.length);
+        if (place)
+                place.setAttribute("aria-current", place.pathname === location.pathname ? "page" : "true");
 }
 
 /* The clipboard needs HTTPS or localhost; elsewhere the text is selected and copied the old way. */
@@ -237,6 +240,14 @@ function followStream(output) {
                 if (cancel)
                         cancel.hidden = true;
                 show();
+        });
+}
+
+/* A page that is loaded again while something is at work, but not from under the hands of whoever uses it. */
+function renew() {
+        repeat(2, async () => {
+                if (!document.activeElement.matches("a, button, input") && getSelection().isCollapsed)
+                        location.reload();
         });
 }
 
@@ -444,6 +455,7 @@ function start() {
         each("[data-hosting]", watchHosting);
         each("[data-logs]", watchLogs);
         each("[data-operation]", watchOperation);
+        each("[data-renew]", renew);
         each("[data-events]", watchVms);
         each("[data-thumbnails]", watchThumbnails);
         document.addEventListener("submit", sendOnce);
