@@ -213,8 +213,9 @@ int work_launch(struct runner *runner, const json_t *arguments, json_t **ret_res
         failpoint("launch.after-machines");
         json_t *made = forget_unmade(runner, &launch, r < 0);
         if (r == 0)
-                runner_say(runner, "%zu client VM%s made; they report in while they boot.", launch.n,
-                           launch.n == 1 ? " is" : "s are");
+                runner_say(runner, "%zu client VM%s in while %s.", launch.n,
+                           launch.n == 1 ? " is made; it reports" : "s are made; they report",
+                           launch.n == 1 ? "it boots" : "they boot");
         *ret_result = json_pack("{s:o}", "vms", made);
         return r;
 }
