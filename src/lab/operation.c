@@ -324,23 +324,31 @@ struct db_query history_expire(double seconds, int64_t limit, struct count_answe
         return db_query(&statement, ret, DB_DOUBLE(seconds), DB_INT(limit));
 }
 
-struct db_query reconcile_too_early(const char *arguments, struct flag_answer *ret)
+struct db_query reconcile_waits(const char *names, struct json_answer *ret)
 {
         static const struct db_statement statement = {
-                .name = "reconcile_too_early",
+                .name = "reconcile_waits",
                 // clang-format off
                 .sql = "with last as ("
-                       "   select state = 'failed' and arguments = $1::jsonb as again, ended_at, row_number() over (order by id desc) as n"
-                       "     from operations where kind = 'reconcile' and " HERE("operations") " order by id desc limit 6),"
-                       " failures as (select coalesce(min(n) filter (where again is not true) - 1, count(*)) as n from last)"
-                       " select coalesce(f.n > 0 and now() < l.ended_at + make_interval(secs => least(900, 5 * 4 ^ (f.n - 1))), false)"
-                       "  from failures f left join last l on l.n = 1",
+                       "   select id, state, arguments -> 'vms' as vms, result -> 'failed' as failed, ended_at from operations"
+                       "    where kind = 'reconcile' and state not in ('queued', 'running') and " HERE("operations")
+                       "    order by id desc limit 200),"
+                       " tries as ("
+                       "   select name, state, ended_at, state <> 'done' and coalesce(failed ? name, true) as again,"
+                       "          row_number() over (partition by name order by id desc) as n"
+                       "     from jsonb_array_elements_text($1::jsonb) as name join last on vms ? name),"
+                       " failures as ("
+                       "   select name, least(6, coalesce(min(n) filter (where not again) - 1, count(*))) as n from tries group by name)"
+                       " select coalesce(jsonb_agg(f.name), '[]') as wait"
+                       "  from failures f join tries t on t.name = f.name and t.n = 1"
+                       " cross join lateral (select f.n - (t.state = 'interrupted')::int as n) as counted"
+                       " where counted.n > 0 and now() < t.ended_at + make_interval(secs => least(900, 5 * 4 ^ (counted.n - 1)))",
                 // clang-format on
                 .rows = DB_ONE,
-                .decode = answer_flag,
+                .decode = answer_object,
                 .idempotent = true,
         };
-        return db_query(&statement, ret, DB_TEXT(arguments));
+        return db_query(&statement, ret, DB_TEXT(names));
 }
 
 struct db_query operation_waiting(int64_t age_ms, struct vm_list *ret)

@@ -70,8 +70,9 @@ struct db_query operation_end(int64_t id, int64_t epoch, const char *state, cons
 struct db_query operation_interrupt(enum operation_lanes lane, const char *hint, int64_t age_ms, struct vm_list *ret);
 /* Ended operations with their lines, and the audit, as far as they are older than `seconds`: at most `limit` of each go. */
 struct db_query history_expire(double seconds, int64_t limit, struct count_answer *ret);
-/* *ret.yes: the last reconciling was asked to mend just the same and failed, and it is too early to try again. It is for
- * 5 s, and four times as long after each further failure in a row, up to 15 minutes. */
-struct db_query reconcile_too_early(const char *arguments, struct flag_answer *ret);
+/* Which of `names` (JSON array text of VMs) it is too early to mend again: {"wait": [...]}. After an attempt that failed or
+ * was cancelled it is for 5 s, and four times as long after each further one in a row, up to 15 minutes. One that was
+ * interrupted is taken up at once, but once only. */
+struct db_query reconcile_waits(const char *names, struct json_answer *ret);
 /* Queued ones that no runner took yet, older than `age_ms`. */
 struct db_query operation_waiting(int64_t age_ms, struct vm_list *ret);

@@ -23,13 +23,14 @@ struct differences {
         json_t *rows; /* of vm_inventory */
         struct provider_vms vms;
         json_t *orphans; /* names of machines without a row */
-        size_t to_start, to_reset, to_finish;
+        json_t *wait;    /* names of those that are not mended yet, for mending them has just failed */
 };
 
 static void differences_clear(struct differences *d)
 {
         json_decref(d->rows);
         json_decref(d->orphans);
+        json_decref(d->wait);
         provider_vms_clear(&d->vms);
 }
 
@@ -67,6 +68,16 @@ static enum task_kind task_for(const struct provider_vm *vm, const json_t *row)
         return vm->state == PROVIDER_BROKEN && !is_true(row, "held") && !is_true(row, "seen") ? FINISH : NOTHING;
 }
 
+static enum task_kind task_now(const struct differences *d, const struct provider_vm *vm)
+{
+        size_t index;
+        const json_t *name, *row = find_row(d, vm->hostname);
+        json_array_foreach (d->wait, index, name)
+                if (str_eq(json_string_value(name), vm->hostname))
+                        return NOTHING;
+        return row && !d->vms.in_doubt ? task_for(vm, row) : NOTHING;
+}
+
 /* --- the provider's health, for /readyz and the pages ---------------------------------------------------------------- */
 
 /* `trouble`: why its machines could not be listed; NULL: they were. */
@@ -97,15 +108,9 @@ static int look(struct runner *runner, struct differences *d, struct error *erro
         int r = runner_db(runner, vm_inventory(&rows), PATIENCE_MS, error);
         if (r == 0)
                 r = runner->ops->list(runner->provider, &d->vms, error);
-        for (size_t i = 0; r == 0 && i < d->vms.n && !d->vms.in_doubt; i++) {
-                const json_t *row = find_row(d, d->vms.vm[i].hostname);
-                enum task_kind kind = row ? task_for(&d->vms.vm[i], row) : NOTHING;
-                if (!row)
+        for (size_t i = 0; r == 0 && i < d->vms.n && !d->vms.in_doubt; i++)
+                if (!find_row(d, d->vms.vm[i].hostname))
                         json_array_append_new(d->orphans, json_string(d->vms.vm[i].hostname));
-                d->to_start += kind == START;
-                d->to_reset += kind == RESET;
-                d->to_finish += kind == FINISH;
-        }
         return r;
 }
 
@@ -196,46 +201,61 @@ static int mend_machine(struct runner *runner, const char *hostname, enum task_k
         return 0;
 }
 
-static int mend_machines(struct runner *runner, const struct differences *d, struct error *error)
+/* `failed` gets the names of those that could not be mended. */
+static int mend_machines(struct runner *runner, const struct differences *d, size_t total, json_t *failed,
+                         struct error *error)
 {
         struct provider_sink sink = runner_sink(runner);
-        size_t failed = 0, done = 0, total = d->to_start + d->to_reset + d->to_finish;
+        size_t done = 0;
         for (size_t i = 0; i < d->vms.n; i++) {
                 _cleanup_error_ struct error why = ERROR_NULL;
                 const char *hostname = d->vms.vm[i].hostname;
-                const json_t *row = find_row(d, hostname);
-                enum task_kind kind = row ? task_for(&d->vms.vm[i], row) : NOTHING;
+                enum task_kind kind = task_now(d, &d->vms.vm[i]);
                 if (kind == NOTHING)
                         continue;
                 if (sink.cancelled(sink.userdata))
                         return error_set(error, -ECANCELED, "cancelled after %zu of %zu VMs", done, total);
                 if (mend_machine(runner, hostname, kind, &sink, &why) < 0) {
                         runner_say(runner, "%s: %s", hostname, error_text(&why));
-                        failed++;
+                        json_array_append_new(failed, json_string(hostname));
                 }
                 sink.progress(sink.userdata, (int)++done, (int)total);
         }
-        return failed ? error_set(error, -EIO, "%zu of %zu VMs could not be mended", failed, total) : 0;
+        size_t n = json_array_size(failed);
+        return n ? error_set(error, -EIO, "%zu of %zu VMs could not be mended", n, total) : 0;
 }
 
+/* {"start": N, "reset": N, "finish": N, "vms": [...]} */
 static json_t *what_to_mend(const struct differences *d)
 {
-        json_t *names = json_array();
+        static const char *const names[] = {[START] = "start", [RESET] = "reset", [FINISH] = "finish"};
+        json_int_t counts[ARRAY_SIZE(names)] = {0};
+        json_t *vms = json_array();
         for (size_t i = 0; i < d->vms.n; i++) {
-                const json_t *row = find_row(d, d->vms.vm[i].hostname);
-                if (row && task_for(&d->vms.vm[i], row) != NOTHING)
-                        json_array_append_new(names, json_string(d->vms.vm[i].hostname));
+                enum task_kind kind = task_now(d, &d->vms.vm[i]);
+                if (kind == NOTHING)
+                        continue;
+                counts[kind]++;
+                json_array_append_new(vms, json_string(d->vms.vm[i].hostname));
         }
-        return json_pack("{s:I, s:I, s:I, s:o}", "start", (json_int_t)d->to_start, "reset", (json_int_t)d->to_reset,
-                         "finish", (json_int_t)d->to_finish, "vms", names);
+        json_t *arguments = json_pack("{s:o}", "vms", vms);
+        for (size_t kind = START; kind < ARRAY_SIZE(names); kind++)
+                json_object_set_new(arguments, names[kind], json_integer(counts[kind]));
+        return arguments;
 }
 
 /* What failed is tried again, but ever more seldom: an operation a minute would bury what people did. */
-static bool too_early(struct runner *runner, const json_t *arguments)
+static int leave_what_fails(struct runner *runner, struct differences *d, struct error *error)
 {
-        struct flag_answer early = {0};
-        _cleanup_free_ char *text = json_text(arguments);
-        return runner_db(runner, reconcile_too_early(text, &early), PATIENCE_MS, NULL) == 0 && early.yes;
+        struct json_answer answer = {0};
+        _cleanup_json_ json_t *arguments = what_to_mend(d);
+        _cleanup_free_ char *names = json_text(json_object_get(arguments, "vms"));
+        if (str_eq(names, "[]"))
+                return 0;
+        int r = runner_db(runner, reconcile_waits(names, &answer), PATIENCE_MS, error);
+        d->wait = json_incref(json_object_get(answer.value, "wait"));
+        json_decref(answer.value);
+        return r;
 }
 
 /* An operation of its own, so that people see what happens. Somebody else's that waits for its runner goes first: then
@@ -261,20 +281,20 @@ static int begin_operation(struct runner *runner, json_t *arguments, bool *ret_o
         return r;
 }
 
-static int mend(struct runner *runner, const struct differences *d, struct error *error)
+static int mend(struct runner *runner, struct differences *d, struct error *error)
 {
         bool ours = false;
-        if (d->to_start + d->to_reset + d->to_finish == 0)
-                return 0;
-        _cleanup_json_ json_t *arguments = what_to_mend(d);
-        if (too_early(runner, arguments))
-                return 0;
-        int r = begin_operation(runner, arguments, &ours, error);
+        int r = leave_what_fails(runner, d, error);
+        _cleanup_json_ json_t *arguments = what_to_mend(d), *failed = json_array();
+        size_t total = json_array_size(json_object_get(arguments, "vms"));
+        if (r < 0 || total == 0)
+                return r;
+        r = begin_operation(runner, arguments, &ours, error);
         if (r < 0 || !ours)
                 return r;
         failpoint("reset.operation-taken");
-        int mended = mend_machines(runner, d, error);
-        return operation_finish(runner, mended, NULL, error);
+        int mended = mend_machines(runner, d, total, failed, error);
+        return operation_finish(runner, mended, mended == -EIO ? json_pack("{s:O}", "failed", failed) : NULL, error);
 }
 
 /* --- once ------------------------------------------------------------------------------------------------------------ */

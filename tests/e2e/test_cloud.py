@@ -1,5 +1,6 @@
 """The provider `terraform` with a real engine: launch, launch again, destroy, and everything that goes wrong on the way."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -89,6 +90,12 @@ def test_real_sandboxes(new_lab, tmp_path):
     seat = lab.post("/api/request_vm", json={"email": "a@example.org", "crd_command": CRD}, headers={"Accept": "application/json"})
     assert seat.status_code == 200 and seat.json()["hostname"] in names(1, 2)
     lab.restart()
+    # its machine dies by itself: the lab can grow all the same
+    for process in lab.vm_processes():
+        with contextlib.suppress(OSError):
+            name = subprocess.run(["nsenter", "-t", str(process.pid), "-u", "hostname"], capture_output=True, text=True).stdout.strip()
+            if name == seat.json()["hostname"]:
+                process.kill()
     lab.launch(1)
     running_rows = wait_until(lambda: [vm for vm in lab.vms() if vm["status"] in ("running", "assigned")][2:], 120)
     assert running_rows and lab.vm(seat.json()["hostname"])["email"] == "a@example.org"

@@ -10,6 +10,7 @@ import pytest
 
 from cloud import begin, end, engine, engines, hostnames, instances, names, output_text, provider, repair
 from lab import wait_until
+from workshop import claim
 
 
 @pytest.fixture
@@ -88,6 +89,34 @@ def test_machine_that_ended_by_itself(lab, cloud):
     lab.launch(1)
     assert hostnames(lab) == names(1, 2, 3, 4) == sorted(instances(lab))
     assert [call for call in cloud.calls() if call == "make lablink-vm-dev-1"] == ["make lablink-vm-dev-1"], "others are left alone"
+
+
+def test_reset_that_fails(lab, cloud):
+    """It is tried ever more seldom, by itself, and keeps no other released VM from its reset."""
+    lab.launch(2)
+    cloud.tell("fail-lablink-vm-dev-1")
+    report = lambda name: lab.post("/api/vm-status", json={"hostname": name, "status": "running"}, headers={
+        "Authorization": "Bearer " + json.loads((lab.state / "terraform/tokens.json").read_text())[name]})
+    mended = lambda: [one for one in reversed(lab.get("/api/operations", admin=True).json()["operations"]) if one["kind"] == "reconcile"]
+
+    def release(number, name, attempts):
+        """A person comes and goes; the operations that mend, when `attempts` of them have ended."""
+        assert report(name).status_code == 200
+        assert claim(lab, number).json()["hostname"] == name
+        assert lab.post("/api/admin/vms/%s/release" % name, json={"yes": True}, admin=True).ok
+        wait_until(lambda: len([one for one in mended() if one["ended_at"]]) == attempts, 90, mended)
+        return [(one["state"], one["arguments"]["vms"]) for one in mended()]
+
+    first = ("failed", names(1))
+    assert release(1, "lablink-vm-dev-1", 1) == [first]
+    assert mended()[0]["result"] == {"failed": names(1)}
+    lab.sql("update operations set ended_at = now() + interval '1 hour' where kind = 'reconcile'")  # not that a busy machine be late
+    second = ("done", names(2))
+    assert release(2, "lablink-vm-dev-2", 2) == [first, second]
+    cloud.forget("fail-lablink-vm-dev-1")
+    lab.sql("update operations set ended_at = now() - interval '1 hour' where kind = 'reconcile'")
+    assert release(3, "lablink-vm-dev-2", 3) == [first, second, ("done", names(1, 2))]
+    assert not any(vm["needs_reset"] for vm in lab.vms()) and cloud.machines() == names(1, 2)
 
 
 def test_more_than_the_engine_can_be_told_of(new_lab, cloud):

@@ -248,6 +248,8 @@ int cgroup_remove(struct provider *p, const char *name, struct error *error)
                 int r = remove_group(directory, 0);
                 if (r < 0)
                         return error_errno(error, -r, "cannot remove the control group %s", directory);
+                _cleanup_free_ char *parent = path_join(trees.of[i].root, p->group);
+                rmdir(parent); /* goes with the last VM's */
         }
         return 0;
 }

@@ -103,13 +103,16 @@ struct tf_state {
         size_t n;
         int64_t last; /* highest index; -1: none */
         json_t *outputs;
-        bool lost; /* the engine was killed while it wrote: this is the last whole copy */
+        json_t *instances; /* all that carry a key: {"target", "key"} */
+        bool lost;         /* the engine was killed while it wrote: this is the last whole copy */
 };
 void tf_state_clear(struct tf_state *state);
 #define _cleanup_state_ _cleanup_(tf_state_clear)
 int state_parse(const char *text, size_t len, const char *environment, struct tf_state *ret, struct error *error);
 int state_read(struct provider *p, struct tf_state *ret, struct error *error);
 const struct tf_vm *state_find(const struct tf_state *state, const char *hostname);
+/* Addresses of the VM and of what carries the same key, as a list of strings owned by the caller. */
+json_t *state_beside(const struct tf_state *state, const struct tf_vm *vm);
 bool names_hold(const json_t *names, const char *name);
 /* Element of the list output `name` at the place that `hostname` has in vm_instance_names; borrowed, may be NULL. */
 const char *state_output_of(const struct tf_state *state, const char *name, const char *hostname);
@@ -127,6 +130,7 @@ int tf_init(struct provider *p, const struct provider_sink *sink, struct error *
 struct tf_change {
         int64_t count;       /* instance_count */
         const char *replace; /* address of the one that is made anew; NULL: none */
+        json_t *targets;     /* addresses that the change is confined to; NULL: it is not */
         bool destroy;        /* everything goes */
         const json_t *names; /* of the VMs that come */
         const char *kind;    /* launch, reset, destroy, repair */

@@ -186,8 +186,14 @@ int tf_reset(struct provider *p, const char *hostname, const char *token, const 
         if (tf_in_doubt(p, &state))
                 return still_in_doubt(error);
         json_object_set_new(tokens, hostname, json_string(token));
-        struct tf_change change = {
-                .kind = "reset", .names = names, .count = state.last + 1, .replace = vm->target, .total = 1};
+        /* Another one that is half made, or missing, is no matter of this reset. */
+        _cleanup_json_ json_t *targets = state_beside(&state, vm);
+        struct tf_change change = {.kind = "reset",
+                                   .names = names,
+                                   .count = state.last + 1,
+                                   .replace = vm->target,
+                                   .targets = targets,
+                                   .total = 1};
         r = tokens_save(p, tokens, error);
         if (r == 0)
                 r = tf_change(p, &change, sink, error);

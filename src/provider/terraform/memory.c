@@ -52,9 +52,9 @@ int pending_write(const struct provider *p, const struct tf_change *change, stru
         char at[CLOCK_ISO_SIZE];
         clock_iso(clock_now(), at);
         _cleanup_json_ json_t *names = change->names ? json_deep_copy(change->names) : json_array();
-        _cleanup_json_ json_t *pending = json_pack("{s:s, s:I, s:O, s:s, s:s?}", "kind", change->kind, "count",
+        _cleanup_json_ json_t *pending = json_pack("{s:s, s:I, s:O, s:s, s:s?, s:O?}", "kind", change->kind, "count",
                                                    (json_int_t)change->count, "names", names, "at", at, "replace",
-                                                   change->replace);
+                                                   change->replace, "targets", change->targets);
         return save(p, "pending.json", pending, error);
 }
 

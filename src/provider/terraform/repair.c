@@ -88,6 +88,7 @@ static int retry(struct provider *p, const json_t *pending, const struct provide
                                    .names = names,
                                    .count = json_integer_value(json_object_get(pending, "count")),
                                    .replace = json_get_string(pending, "replace"),
+                                   .targets = json_object_get(pending, "targets"),
                                    .total = (int)json_array_size(names)};
         if (change.count < 1)
                 return error_set(error, -EINVAL, "what was begun cannot be read any more: refresh instead");

@@ -21,6 +21,7 @@ void tf_state_clear(struct tf_state *state)
         }
         free(state->vm);
         json_decref(state->outputs);
+        json_decref(state->instances);
         *state = (struct tf_state){.last = -1};
 }
 
@@ -28,11 +29,12 @@ static char *target_of(const json_t *resource, const json_t *key)
 {
         const char *module = json_get_string(resource, "module");
         const char *type = str_or(json_get_string(resource, "type"), "");
+        const char *name = str_or(json_get_string(resource, "name"), "");
         const char *dot = module ? "." : "";
         module = str_or(module, "");
         if (json_is_string(key))
-                return xasprintf("%s%s%s." VM_RESOURCE "[\"%s\"]", module, dot, type, json_string_value(key));
-        return xasprintf("%s%s%s." VM_RESOURCE "[%lld]", module, dot, type, (long long)json_integer_value(key));
+                return xasprintf("%s%s%s.%s[\"%s\"]", module, dot, type, name, json_string_value(key));
+        return xasprintf("%s%s%s.%s[%lld]", module, dot, type, name, (long long)json_integer_value(key));
 }
 
 static void add_instance(struct tf_state *state, const char *environment, const json_t *resource,
@@ -57,11 +59,17 @@ static void add_resource(struct tf_state *state, const char *environment, const 
 {
         size_t i;
         const json_t *instance;
-        if (!str_eq(json_get_string(resource, "mode"), "managed") ||
-            !str_eq(json_get_string(resource, "name"), VM_RESOURCE))
+        bool is_vm = str_eq(json_get_string(resource, "name"), VM_RESOURCE);
+        if (!str_eq(json_get_string(resource, "mode"), "managed"))
                 return;
-        json_array_foreach (json_object_get(resource, "instances"), i, instance)
-                add_instance(state, environment, resource, instance);
+        json_array_foreach (json_object_get(resource, "instances"), i, instance) {
+                json_t *key = json_object_get(instance, "index_key");
+                _cleanup_free_ char *target = key ? target_of(resource, key) : NULL;
+                if (target)
+                        json_array_append_new(state->instances, json_pack("{s:s, s:O}", "target", target, "key", key));
+                if (is_vm)
+                        add_instance(state, environment, resource, instance);
+        }
 }
 
 static int by_index(const void *a, const void *b)
@@ -87,6 +95,7 @@ int state_parse(const char *text, size_t len, const char *environment, struct tf
         if (version != 4)
                 return error_set(error, -ENOTSUP, "the state has the format %lld, this program reads 4",
                                  (long long)version);
+        ret->instances = json_array();
         json_array_foreach (json_object_get(root, "resources"), i, resource)
                 add_resource(ret, environment, resource);
         if (ret->n)
@@ -182,6 +191,20 @@ const struct tf_vm *state_find(const struct tf_state *state, const char *hostnam
                 if (str_eq(state->vm[i].hostname, hostname))
                         return &state->vm[i];
         return NULL;
+}
+
+json_t *state_beside(const struct tf_state *state, const struct tf_vm *vm)
+{
+        json_t *targets = json_array();
+        const json_t *key = NULL, *instance;
+        size_t i;
+        json_array_foreach (state->instances, i, instance)
+                if (str_eq(json_get_string(instance, "target"), vm->target))
+                        key = json_object_get(instance, "key");
+        json_array_foreach (state->instances, i, instance)
+                if (json_equal(json_object_get(instance, "key"), key))
+                        json_array_append(targets, json_object_get(instance, "target"));
+        return targets;
 }
 
 static const json_t *output(const struct tf_state *state, const char *name)

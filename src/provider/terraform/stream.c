@@ -179,6 +179,13 @@ static char *one_sentence(const char *summary, const char *detail)
         return n ? xasprintf("%s: %.*s", summary, (int)MIN(n, (size_t)300), detail) : xstrdup(summary);
 }
 
+/* That a reset is confined to one VM is meant so. */
+static bool is_about_targets(const char *summary)
+{
+        return str_eq(summary, "Resource targeting is in effect") ||
+               str_eq(summary, "Applied changes may be incomplete");
+}
+
 static void on_diagnostic(struct tf_stream *s, const json_t *message)
 {
         const json_t *d = json_object_get(message, "diagnostic");
@@ -188,6 +195,8 @@ static void on_diagnostic(struct tf_stream *s, const json_t *message)
         const char *address = json_get_string(d, "address");
         const char *file = json_get_string(range, "filename");
         bool is_error = str_eq(json_get_string(d, "severity"), "error");
+        if (!is_error && is_about_targets(summary))
+                return;
         _cleanup_free_ char *head = xasprintf("%s: %s", is_error ? "Error" : "Warning", summary);
         say_lines(s, "", head, DETAIL_LINES);
         if (detail && *detail)

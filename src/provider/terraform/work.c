@@ -137,6 +137,16 @@ int tf_init(struct provider *p, const struct provider_sink *sink, struct error *
 
 /* --- plan ---------------------------------------------------------------------------------------------------------- */
 
+static char **target_words(const json_t *targets)
+{
+        char **words = xcalloc(json_array_size(targets) + 1, sizeof *words);
+        size_t i;
+        const json_t *target;
+        json_array_foreach (targets, i, target)
+                words[i] = xasprintf("-target=%s", json_string_value(target));
+        return words;
+}
+
 static int plan(struct provider *p, const struct tf_change *change, const json_t *tokens,
                 const struct provider_sink *sink, struct error *error)
 {
@@ -144,14 +154,20 @@ static int plan(struct provider *p, const struct tf_change *change, const json_t
                 .sink = sink, .environment = p->environment, .tokens = tokens, .planning = true};
         _cleanup_free_ char *count = xasprintf("-var=instance_count=%lld", (long long)change->count);
         _cleanup_free_ char *replace = change->replace ? xasprintf("-replace=%s", change->replace) : NULL;
-        const char *argv[16] = {"plan",       "-json", "-input=false", "-out=" PLAN_NAME, "-var-file=" TFVARS_NAME,
-                                LOCK_TIMEOUT, count};
-        size_t n = 7;
+        _cleanup_strv_ char **targets = target_words(change->targets);
+        const char *first[] = {"plan",       "-json", "-input=false", "-out=" PLAN_NAME, "-var-file=" TFVARS_NAME,
+                               LOCK_TIMEOUT, count};
+        _cleanup_free_ const char **argv = xcalloc(ARRAY_SIZE(first) + json_array_size(change->targets) + 3,
+                                                   sizeof *argv);
+        size_t n = ARRAY_SIZE(first);
         int status = 0;
+        memcpy(argv, first, sizeof first);
         if (change->destroy)
                 argv[n++] = "-destroy";
         if (replace)
                 argv[n++] = replace;
+        for (char **target = targets; *target; target++)
+                argv[n++] = *target;
         return step(p, argv, &stream, true, &status, error);
 }
 

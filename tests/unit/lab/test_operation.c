@@ -12,32 +12,57 @@ static int empty_lab(void **state _unused_)
         return 0;
 }
 
-static bool reconcile_waits(const char *arguments)
+static void tried(const char *state, const char *vms, const char *result)
 {
-        struct flag_answer early = {0};
-        lab_run(&lab, reconcile_too_early(arguments, &early));
-        return early.yes;
+        lab_exec(&lab,
+                 "insert into operations (kind, state, arguments, result, ended_at)"
+                 " values ('reconcile', '%s', '{\"vms\": %s}', %s, now())",
+                 state, vms, result);
 }
 
-/* The intervals are looked at from both sides, by moving what was. */
+/* The whole pause is looked at from both sides, by moving what was; a slow machine has a minute. */
+static void check_pause(int seconds, const char *names, const char *wanted)
+{
+        for (int late = 0; late < 2; late++) {
+                struct json_answer answer = {0};
+                lab_exec(&lab, "update operations set ended_at = now() - interval '%d s'", seconds + (late ? 1 : -60));
+                lab_run(&lab, reconcile_waits(names, &answer));
+                char *waits = json_text(json_object_get(answer.value, "wait"));
+                assert_string_equal(waits, late || seconds == 0 ? "[]" : wanted);
+                free(waits);
+                json_decref(answer.value);
+        }
+}
+
 static void what_cannot_be_mended_is_tried_more_seldom(void **state _unused_)
 {
         static const int pauses[] = {5, 20, 80, 320, 900, 900, 900};
-        assert_false(reconcile_waits("{\"vms\": [\"a\"]}"));
+        check_pause(0, "[\"a\"]", "[]");
         for (size_t i = 0; i < ARRAY_SIZE(pauses); i++) {
-                lab_exec(&lab, "insert into operations (kind, state, arguments, ended_at)"
-                               " values ('reconcile', 'failed', '{\"vms\": [\"a\"]}', now())");
+                tried(i % 2 ? "cancelled" : "failed", "[\"a\"]", "null");
                 lab_exec(&lab, "insert into operations (kind, state, ended_at) values ('launch', 'done', now())");
-                assert_false(reconcile_waits("{\"vms\": [\"b\"]}"));
-                for (int late = 0; late < 2; late++) {
-                        lab_exec(&lab, "update operations set ended_at = now() - interval '%d s'",
-                                 pauses[i] + (late ? 1 : -60)); /* a slow machine has a minute */
-                        assert_int_equal(reconcile_waits("{\"vms\": [\"a\"]}"), !late);
-                }
+                check_pause(pauses[i], "[\"a\", \"b\"]", "[\"a\"]");
         }
-        lab_exec(&lab, "insert into operations (kind, state, arguments, ended_at)"
-                       " values ('reconcile', 'done', '{\"vms\": [\"a\"]}', now())");
-        assert_false(reconcile_waits("{\"vms\": [\"a\"]}"));
+        tried("done", "[\"a\"]", "null");
+        check_pause(0, "[\"a\"]", "[]");
+}
+
+/* That others are mended meanwhile gives no new attempt to the one that fails, and takes none from those that do not. */
+static void one_that_fails_waits_alone(void **state _unused_)
+{
+        tried("failed", "[\"a\"]", "null");
+        tried("failed", "[\"a\", \"b\"]", "'{\"failed\": [\"a\"]}'");
+        tried("done", "[\"c\"]", "null");
+        check_pause(20, "[\"b\", \"a\", \"c\"]", "[\"a\"]");
+}
+
+/* A runner that died says nothing of the machine; one that dies of it again and again does. */
+static void what_was_interrupted_is_taken_up_once(void **state _unused_)
+{
+        tried("interrupted", "[\"a\"]", "null");
+        check_pause(0, "[\"a\"]", "[]");
+        tried("interrupted", "[\"a\"]", "null");
+        check_pause(5, "[\"a\"]", "[\"a\"]");
 }
 
 static void old_history_goes(void **state _unused_)
@@ -374,6 +399,8 @@ int main(void)
                 cmocka_unit_test_setup(the_list_begins_with_the_newest, empty_lab),
                 cmocka_unit_test_setup(every_change_is_announced, empty_lab),
                 cmocka_unit_test_setup(what_cannot_be_mended_is_tried_more_seldom, empty_lab),
+                cmocka_unit_test_setup(one_that_fails_waits_alone, empty_lab),
+                cmocka_unit_test_setup(what_was_interrupted_is_taken_up_once, empty_lab),
                 cmocka_unit_test_setup(old_history_goes, empty_lab),
         };
         return cmocka_run_group_tests(tests, lab_set_up, lab_tear_down);
