@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 
+#include "base/clock.h"
 #include "base/text.h"
 #include "lab/logs.h"
 
@@ -182,6 +183,43 @@ static void writers_at_once(void **state _unused_)
         lab_expect(&lab, "0", "select deadlocks from pg_stat_database where datname = current_database()");
 }
 
+static void *delete_main(void *arg)
+{
+        assert_int_equal(db_exec(arg, "delete from vms where hostname = 'vm-1'", NULL), 0);
+        return NULL;
+}
+
+static bool is_waiting(const char *statement)
+{
+        _cleanup_free_ char *n = lab_value(
+                &lab, "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query like '%s %%'",
+                statement);
+        return strcmp(n, "0") != 0;
+}
+
+/* Lines go with their VM, and so do those that are being written while it is deleted. */
+static void lines_go_with_their_vm(void **state _unused_)
+{
+        _cleanup_db_ struct db *writer = pg_db(&lab.pg), *deleter = pg_db(&lab.pg);
+        pthread_t thread;
+        send_lines("vm-1", "[\"stored\"]", NULL);
+        send_lines("vm-2", "[\"another's\"]", NULL);
+        _cleanup_json_ json_t *item = json_pack("[{s:i, s:s, s:[s], s:i}]", "ord", 0, "hostname", "vm-1", "messages",
+                                                "being written", "bytes", 80);
+        _cleanup_free_ char *text = json_text(item);
+        assert_int_equal(db_exec(writer, "begin", NULL), 0);
+        assert_int_equal(db_run(writer, db_query(logs_kind.statement, NULL, DB_TEXT(text)), NULL), 0);
+        assert_int_equal(pthread_create(&thread, NULL, delete_main, deleter), 0);
+        while (!is_waiting("delete"))
+                clock_sleep_ms(5);
+        assert_int_equal(db_exec(writer, "commit", NULL), 0);
+        assert_int_equal(pthread_join(thread, NULL), 0);
+        lab_expect(&lab, "another's", "select string_agg(message, ',') from vm_log_lines");
+        /* a word that comes late is stored nowhere */
+        assert_false(send_lines("vm-1", "[\"late\"]", NULL).found);
+        lab_expect(&lab, "1", "select count(*) from vm_log_lines");
+}
+
 static void old_lines_are_forgotten(void **state _unused_)
 {
         struct count_answer count = {0};
@@ -238,6 +276,7 @@ int main(void)
                 cmocka_unit_test_setup(bytes_that_no_database_takes, empty_lab),
                 cmocka_unit_test_setup(a_long_line_is_cut, empty_lab),
                 cmocka_unit_test_setup(writers_at_once, empty_lab),
+                cmocka_unit_test_setup(lines_go_with_their_vm, empty_lab),
                 cmocka_unit_test_setup(old_lines_are_forgotten, empty_lab),
                 cmocka_unit_test_setup(too_many_lines_are_forgotten, empty_lab),
         };
