@@ -31,6 +31,7 @@ struct batch {
         const struct batch_kind *kind;
         struct turn_hook hook;
         uv_timer_t *timer;   /* makes a turn at the oldest deadline while no connection stands */
+        bool timed;          /* it runs */
         struct list waiting; /* struct batch_item.link */
         size_t n_waiting;
         struct db_request *request; /* the statement on its way */
@@ -182,15 +183,18 @@ static void drop_late(struct batch *batch)
         }
 }
 
-static void on_deadline(uv_timer_t *timer _unused_)
+static void on_deadline(uv_timer_t *timer)
 {
+        ((struct batch *)timer->data)->timed = false;
 }
 
 static void watch_deadline(struct batch *batch)
 {
         if (list_empty(&batch->waiting)) {
                 uv_timer_stop(batch->timer);
-        } else if (!uv_is_active((uv_handle_t *)batch->timer)) {
+                batch->timed = false;
+        } else if (!batch->timed) {
+                batch->timed = true;
                 const struct batch_item *oldest = list_entry(batch->waiting.next, struct batch_item, link);
                 uv_timer_start(batch->timer, on_deadline, (uint64_t)MAX(oldest->deadline_ms - clock_ms(), (int64_t)1),
                                0);
@@ -200,6 +204,8 @@ static void watch_deadline(struct batch *batch)
 static void on_turn(struct turn_hook *hook)
 {
         struct batch *batch = container_of(hook, struct batch, hook);
+        if (list_empty(&batch->waiting) && !batch->timed)
+                return; /* most turns are somebody else's */
         drop_late(batch);
         if (!batch->request && batch->loop->db && !list_empty(&batch->waiting) && db_pool_ready(batch->loop->db))
                 send_batch(batch);
@@ -217,6 +223,7 @@ struct batch *batch_new(struct loop *loop, const struct batch_kind *kind)
         list_init(&batch->waiting);
         batch->timer = xcalloc(1, sizeof *batch->timer);
         uv_timer_init(&loop->uv, batch->timer);
+        batch->timer->data = batch;
         batch->hook.run = on_turn;
         loop_hook(loop, &batch->hook);
         return batch;

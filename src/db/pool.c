@@ -37,6 +37,7 @@ struct db_pool {
         struct loop *loop;
         struct turn_hook hook;
         uv_timer_t *timer; /* runs while anybody waits */
+        bool timed;        /* it does */
         int64_t deadline_ms;
         const char *refusal; /* "read-only" or "disk-full": it said so at refused_ms */
         int64_t refused_ms;
@@ -215,8 +216,9 @@ static void watch_time(struct db_pool *pool)
         uint64_t tick = (uint64_t)MIN(MAX(pool->deadline_ms / 16, (int64_t)5), (int64_t)250);
         if (!owed)
                 uv_timer_stop(pool->timer);
-        else if (!uv_is_active((uv_handle_t *)pool->timer))
+        else if (!pool->timed)
                 uv_timer_start(pool->timer, on_tick, tick, tick);
+        pool->timed = owed;
 }
 
 void db_pool_dispatch(struct db_pool *pool)
@@ -235,7 +237,9 @@ void db_pool_dispatch(struct db_pool *pool)
 
 static void on_turn(struct turn_hook *hook)
 {
-        db_pool_dispatch(container_of(hook, struct db_pool, hook));
+        struct db_pool *pool = container_of(hook, struct db_pool, hook);
+        if (pool->timed || !list_empty(&pool->alive) || !list_empty(&pool->waiting)) /* else nobody is owed anything */
+                db_pool_dispatch(pool);
 }
 
 /* --- answers ------------------------------------------------------------------------------------------------------ */

@@ -27,8 +27,8 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent)]
 
-from desktop_net import PROTOCOL, frame, handshake  # noqa: E402
-from lab import Lab, all_processes, wait_until  # noqa: E402
+from desktop_net import PROTOCOL, handshake  # noqa: E402
+from lab import BUILD, Lab, all_processes, wait_until  # noqa: E402
 
 CHANGE = 12500  # bytes of one change of a screen: a clock's
 FLOODS = 20
@@ -53,6 +53,11 @@ class Wire:
             piece = self.connection.recv(4096)
             assert piece, "the allocator ended a connection"
             self.buffer += piece
+
+
+def framed(data):
+    """A frame as the agent sends it, masked with 0, which changes no byte; of 126 to 65535 bytes."""
+    return b"\x82\xfe" + len(data).to_bytes(2, "big") + bytes(4) + data
 
 
 def agent_head(hostname):
@@ -82,20 +87,23 @@ def add_vms(lab, count):
 
 
 def session(lab, number):
-    """A browser and its desktop, joined, with the next spare waiting: sockets of agent, page and desktop."""
+    """A browser and its desktop, joined, with the next spare waiting: connections of agent, page and desktop."""
     hostname = "vm-%d" % number
     control, data = tunnel(lab, hostname)
     page, status, _ = handshake(lab, "/desktop/ws", ["Cookie: lablink_seat=" + hostname.ljust(43, "x")])
     assert status == 101 and b"start" in data.take()
+    data.connection.sendall(framed(b"c" * CHANGE))  # a desktop that says nothing is given up
     control.next = spare(lab, hostname, control)
     return control, page, data.connection
 
 
-def used(processes):
-    """(CPU seconds, KB) of them all."""
+def seconds_used(processes):
     # in nanoseconds: hundreds of processes that each take less than a clock tick are not free
-    seconds = sum(int(pathlib.Path("/proc/%d/schedstat" % process.pid).read_text().split()[0]) for process in processes) / 1e9
-    return seconds, sum(process.pss_kb() for process in processes)
+    return sum(int(pathlib.Path("/proc/%d/schedstat" % process.pid).read_text().split()[0]) for process in processes) / 1e9
+
+
+def kb_used(processes):
+    return sum(process.pss_kb() for process in processes)
 
 
 def beat(sources, sinks, seconds, data):
@@ -117,18 +125,47 @@ def beat(sources, sinks, seconds, data):
     return came
 
 
-def ours(args, rows):
+class Relay:
+    """One of those that are compared: its processes, and the sockets at both of its ends."""
+
+    def __init__(self, name, processes, sources, sinks, change, empty=0):
+        self.name, self.processes, self.sources, self.sinks, self.change, self.empty = name, processes, sources, sinks, change, empty
+        self.cpu = self.came = 0
+
+    def measure(self):
+        before = seconds_used(self.processes)
+        self.came += beat(self.sources, self.sinks, 1, self.change)
+        self.cpu += seconds_used(self.processes) - before
+
+
+@contextlib.contextmanager
+def bare(args):
+    """A program that does nothing but recv and send, so that one sees what the kernel takes."""
+    program = BUILD / "tests/bench/bench-relay"
+    if not program.exists():
+        print("bench: %s is not built: the line that shows the kernel's share is left out" % program)
+        yield None
+        return
+    relay = subprocess.Popen([program], stdout=subprocess.PIPE, text=True)
+    try:
+        address = ("127.0.0.1", int(relay.stdout.readline()))
+        pairs = [(socket.create_connection(address), socket.create_connection(address)) for _ in range(args.desktops)]
+        yield Relay("bare relay", [process for process in all_processes() if process.pid == relay.pid], *zip(*pairs), b"c" * CHANGE)
+    finally:
+        relay.kill()
+        relay.wait()
+
+
+@contextlib.contextmanager
+def ours(args):
     with Lab(name="bench") as lab:
         add_vms(lab, args.desktops)
         web = lab.role("web")
-        empty = used(web)[1]
-        sessions = [session(lab, number) for number in range(1, args.desktops + 1)]
-        before = used(web)[0]
-        came = beat([data for _, _, data in sessions], [page for _, page, _ in sessions], args.seconds, frame(2, b"c" * CHANGE))
-        cpu, memory = used(web)
-        rows.append({"what": "%d desktops, relay" % args.desktops, "cpu": (cpu - before) / args.seconds * 1000, "kb": memory - empty, "mb": came / args.seconds / 1e6})
-        for control, page, data in sessions:
-            control.connection.close(), page.close(), data.close()
+        empty = kb_used(web)
+        controls, pages, datas = zip(*(session(lab, number) for number in range(1, args.desktops + 1)))
+        yield Relay("relay", web, datas, pages, framed(b"c" * CHANGE), empty)
+        for connection in [*pages, *datas, *(control.connection for control in controls)]:
+            connection.close()
 
 
 class Source(threading.Thread):
@@ -147,10 +184,12 @@ class Source(threading.Thread):
             self.taken.append(self.listener.accept()[0])
 
 
-def theirs(args, rows):
+@contextlib.contextmanager
+def theirs(args):
     program = shutil.which("websockify")
     if not program:
         print("bench: websockify is missing (tools/install-packages bench): the line to compare with is left out")
+        yield None
         return
     directory = tempfile.mkdtemp(prefix="lablink-bench-")
     source = Source(directory + "/desktop")
@@ -165,16 +204,24 @@ def theirs(args, rows):
         source.taken.clear()
         pages = [handshake(place, "/", ["Sec-WebSocket-Protocol: binary", "Origin: http://127.0.0.1"])[0] for _ in range(args.desktops)]
         wait_until(lambda: len(source.taken) >= args.desktops)
-        family = lambda: [process for process in all_processes() if process.pid == server.pid or process.ppid == server.pid]
-        members = family()
-        before = used(members)[0]
-        came = beat(source.taken[-args.desktops :], pages, args.seconds, b"c" * CHANGE)
-        cpu, memory = used(members)
-        rows.append({"what": "%d desktops, websockify" % args.desktops, "cpu": (cpu - before) / args.seconds * 1000, "kb": memory, "mb": came / args.seconds / 1e6})
+        family = [process for process in all_processes() if process.pid == server.pid or process.ppid == server.pid]
+        yield Relay("websockify", family, source.taken[-args.desktops :], pages, b"c" * CHANGE)
     finally:
         os.killpg(server.pid, signal.SIGKILL)
         server.wait()
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def relays(args, rows):
+    """All beside each other, a second in turn, so that whatever else the machine does troubles them alike."""
+    with ours(args) as lab, bare(args) as least, theirs(args) as other:
+        there = [relay for relay in (least, lab, other) if relay]
+        for _ in range(args.seconds):
+            for relay in there:
+                relay.measure()
+        for relay in there:
+            rows.append({"what": "%d desktops, %s" % (args.desktops, relay.name), "cpu": relay.cpu / args.seconds * 1000,
+                         "kb": kb_used(relay.processes) - relay.empty, "mb": relay.came / args.seconds / 1e6})
 
 
 def _listens(port):
@@ -186,15 +233,15 @@ def idle(args, rows):
     with Lab(name="bench") as lab:
         add_vms(lab, args.tunnels)
         web = lab.role("web")
-        empty = used(web)[1]
+        empty = kb_used(web)
         began = time.monotonic()
         tunnels = [tunnel(lab, "vm-%d" % number) for number in range(1, args.tunnels + 1)]
         took = time.monotonic() - began
         time.sleep(1)
-        before = used(web)[0]
+        before = seconds_used(web)
         time.sleep(args.seconds)
-        cpu, memory = used(web)
-        rows.append({"what": "%d tunnels with a spare each, idle" % args.tunnels, "cpu": (cpu - before) / args.seconds * 1000, "kb": memory - empty, "took": took})
+        rows.append({"what": "%d tunnels with a spare each, idle" % args.tunnels, "cpu": (seconds_used(web) - before) / args.seconds * 1000,
+                     "kb": kb_used(web) - empty, "took": took})
         for control, data in tunnels:
             control.connection.close(), data.connection.close()
 
@@ -244,7 +291,7 @@ def flood(args, rows):
         sessions = [session(lab, number) for number in range(1, FLOODS + 1)]
         quiet = asking(lab, args.seconds)
         counter = multiprocessing.Value("Q", 0, lock=False)
-        workers = [multiprocessing.Process(target=pour, args=([data for _, _, data in sessions], frame(2, b"f" * 60000, mask=True)), daemon=True),
+        workers = [multiprocessing.Process(target=pour, args=([data for _, _, data in sessions], framed(b"f" * 60000)), daemon=True),
                    multiprocessing.Process(target=drink, args=([page for _, page, _ in sessions], counter), daemon=True)]
         for worker in workers:
             worker.start()
@@ -274,10 +321,12 @@ def show(rows):
         if "took" in row:
             words.append("connected in %.2f s" % row["took"])
         print("  ".join(words))
-    relays = [row for row in rows if "desktops" in row["what"]]
-    if len(relays) == 2 and relays[1]["cpu"]:
+    relay, bare, websockify = [next((row for row in rows if row["what"].endswith(", " + name)), None) for name in ("relay", "bare relay", "websockify")]
+    if bare:
+        print("beside a bare relay: %.2f times its CPU" % (relay["cpu"] / bare["cpu"]))
+    if websockify:
         print("beside websockify: %.3f of its CPU (goal 0.1), %.4f of its memory (goal 0.01)" % (
-            relays[0]["cpu"] / relays[1]["cpu"], max(relays[0]["kb"], 1) / relays[1]["kb"]))
+            relay["cpu"] / websockify["cpu"], max(relay["kb"], 1) / websockify["kb"]))
 
 
 def main():
@@ -290,7 +339,7 @@ def main():
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
     rows = []
-    for part in (ours, theirs, idle, flood):
+    for part in (relays, idle, flood):
         part(args, rows)
     show(rows)
     if args.json:
