@@ -435,8 +435,8 @@ def test_frames_that_nobody_may_send(lab):
     agent_lines = ["X-Lablink-Hostname: vm-2", "Sec-WebSocket-Protocol: " + PROTOCOL]
 
     def attack(bytes_, early):
-        sockets = [handshake(lab, "/desktop/ws", browser, bytes_ if early else b""),
-                   handshake(lab, "/api/agent/tunnel", agent_lines, bytes_ if early else b"")]
+        early_bytes = bytes_ if early else b""
+        sockets = [handshake(lab, "/desktop/ws", browser, early_bytes), handshake(lab, "/api/agent/tunnel", agent_lines, early_bytes)]
         assert [status for _, status, _ in sockets] == [101, 101]
         codes = []
         for connection, _, _ in sockets:
@@ -460,6 +460,49 @@ def test_frames_that_nobody_may_send(lab):
                 await said(await bystander.ping())
 
     run(go())
+
+
+def test_an_agents_session_that_breaks_the_rules(lab):
+    """It ends alone: the VM's other session goes on, and so does its control connection."""
+    lab.add_vm("vm-1")
+    cookie = sit(lab, "vm-1")
+    lines = ["X-Lablink-Hostname: vm-1", "Sec-WebSocket-Protocol: " + PROTOCOL]
+    broken = [(bytes_, code) for _, bytes_, code in BAD_FRAMES if code in (1002, 1007)] + [(frame(1, b"a text"), 1000)]
+
+    async def go():
+        call = lambda *words: asyncio.get_running_loop().run_in_executor(None, *words)
+        async with Agent(lab, "vm-1", dial=False) as agent, browse(lab, cookie) as bystander:
+            asyncio.ensure_future(agent.open((await agent.asked_for("open"))["id"]))
+            assert await said(bystander.recv()) == b"hello from vm-1"
+            for bytes_, code in broken:
+                async with browse(lab, cookie) as page:
+                    name = (await agent.asked_for("open"))["id"]
+                    data, status, _ = await call(handshake, lab, "/api/agent/data/" + name, lines, bytes_)
+                    assert (status, await ending(page), await call(close_code, data)) == (101, (4011, "lost"), code), bytes_
+                    data.close()
+            await bystander.send(b"still here")
+            await agent.until(lambda: bytes(agent.taken) == b"still here")
+            await said(await agent.control.ping())
+
+    run(go())
+
+
+def test_a_peer_that_only_pings(lab):
+    """And reads nothing: it is answered as long as its answers do not pile up, then it is read no more."""
+    lab.add_vm("vm-1")
+    web = lab.role("web")[0]
+    before = web.pss_kb()
+    lazy, status, _ = handshake(lab, "/api/agent/tunnel", ["X-Lablink-Hostname: vm-1", "Sec-WebSocket-Protocol: " + PROTOCOL])
+    assert status == 101
+    lazy.settimeout(3)
+    pings, sent = frame(9, b"p" * 125) * 5000, 0
+    with pytest.raises(socket.timeout):
+        while sent < 200:
+            lazy.sendall(pings)
+            sent += 1
+    assert web.pss_kb() - before < 16384
+    assert lab.get("/healthz").status_code == 200
+    lazy.close()
 
 
 def test_an_independent_client_and_awkward_frames(lab):

@@ -280,12 +280,24 @@ static void on_closed(struct ws *ws, unsigned code, const char *reason)
 
 static const struct ws_handler handler = {.data = on_data, .idle = on_idle, .closed = on_closed};
 
-static struct ws *open_side(int fd, enum ws_side kind, struct side *side, const char *early)
+static struct ws *open_limited(int fd, enum ws_side kind, struct side *side, const char *early, int64_t ping_ms,
+                               int64_t stall_ms)
 {
         fcntl(fd, F_SETFL, O_NONBLOCK);
-        struct ws_options options = {
-                .loop = &loop, .fd = fd, .side = kind, .handler = &handler, .userdata = side, .set = &living};
+        struct ws_options options = {.loop = &loop,
+                                     .fd = fd,
+                                     .side = kind,
+                                     .handler = &handler,
+                                     .userdata = side,
+                                     .set = &living,
+                                     .ping_ms = ping_ms,
+                                     .stall_ms = stall_ms};
         return side->ws = ws_new(&options, early, early ? strlen(early) : 0);
+}
+
+static struct ws *open_side(int fd, enum ws_side kind, struct side *side, const char *early)
+{
+        return open_limited(fd, kind, side, early, 0, 0);
 }
 
 static int set_up(void **state _unused_)
@@ -423,6 +435,28 @@ static void a_rule_breaker_is_told(void **state _unused_)
         turn_until(both_closed);
 }
 
+static bool two_live(void)
+{
+        return living.n == 2;
+}
+
+/* One that answers no ping, and one that takes nothing of what waits for it. */
+static void a_peer_that_stands_still_is_given_up(void **state _unused_)
+{
+        _cleanup_free_ char *much = xcalloc(1, 4000000);
+        for (int takes_nothing = 0; takes_nothing < 2; takes_nothing++) {
+                struct side c = {0};
+                assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, raw), 0);
+                open_limited(raw[1], WS_SERVER, &c, NULL, takes_nothing ? 0 : 20, takes_nothing ? 20 : 0);
+                if (takes_nothing)
+                        ws_send(c.ws, WS_BINARY, much, 4000000);
+                turn_until(two_live);
+                assert_true(c.closed);
+                assert_int_equal(c.code, WS_CODE_ABNORMAL);
+                close(raw[0]);
+        }
+}
+
 static bool pong_came(void)
 {
         char bytes[64];
@@ -462,6 +496,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(what_is_queued_goes_out_before_the_close, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(a_lost_peer, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(a_rule_breaker_is_told, set_up, tear_down),
+                cmocka_unit_test_setup_teardown(a_peer_that_stands_still_is_given_up, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(early_bytes_come_first, set_up, tear_down),
         };
         return cmocka_run_group_tests_name("websocket", tests, NULL, NULL);
