@@ -1,6 +1,6 @@
 /*
  * What VMs post, of any content: metrics and batches of log lines become items that the database takes (no NUL, valid
- * UTF-8, within the limits), or are refused with a sentence.
+ * UTF-8, within the limits, log lines without control sequences), or are refused with a sentence.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -40,6 +40,8 @@ static void check_logs(const json_t *messages)
                 const char *text = json_string_value(line);
                 size_t len = json_string_length(line);
                 require(text && strlen(text) == len && utf8_valid(text, len) && len <= 3 * LOG_LINE_MAX + 64);
+                for (const char *c = text; *c; c++)
+                        require((unsigned char)*c >= 0x20 || *c == '\t' || *c == '\n');
         }
 }
 

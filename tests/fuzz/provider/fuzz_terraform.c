@@ -1,11 +1,13 @@
 /*
  * What an engine and a module may say, whatever it is: as a state, as a plan, line by line as output. Nothing of it ends
- * the program, no line that is handed over holds a control character, and no plan without a "format_version" passes.
+ * the program, no line that is handed over holds a control sequence but colours in their one spelling, and no plan without
+ * a "format_version" passes.
  */
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
+#include "base/ansi.h"
 #include "base/text.h"
 #include "provider/terraform/internal.h"
 
@@ -18,10 +20,13 @@ static void require(bool held)
 static void on_line(_unused_ void *userdata, const char *text)
 {
         size_t len = strlen(text);
-        require(utf8_valid(text, len) && len < 32768);
-        for (size_t i = 0; i < len; i++)
-                require((unsigned char)text[i] >= 0x20 && text[i] != 0x7f);
-        require(!strstr(text, "SECRETsecretSECRET"));
+        _cleanup_buf_ struct buf plain = BUF_NULL, again = BUF_NULL;
+        ansi_strip(text, len, &plain);
+        ansi_colours(text, len, &again);
+        require(utf8_valid(text, len) && len < 32768 && strcmp(buf_str(&again), text) == 0);
+        for (size_t i = 0; i < plain.len; i++)
+                require((unsigned char)plain.data[i] >= 0x20 || plain.data[i] == '\t');
+        require(!strstr(buf_str(&plain), "SECRETsecretSECRET"));
 }
 
 static void on_progress(_unused_ void *userdata, int done, int total)
