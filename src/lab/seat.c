@@ -52,13 +52,12 @@ static int decode_seat(const struct db_row *row, void *receiver, struct error *e
         "   select i.ord, row_number() over (order by i.ord) as n from item i" \
         "    where not exists (select 1 from mine m where m.email = i.email))," \
         " free as materialized (" \
-        "   select v.id, v.created_at from vms v left join vm_presence p on p.vm_id = v.id" \
-        "    where " CLAIMABLE("v", "p") \
+        "   select v.id, v.created_at from vms v where " CLAIMABLE_ONE("v") \
         "    order by v.created_at, v.id limit (select count(*) from need) for no key update of v skip locked)," \
-        " pick as (select id, row_number() over (order by created_at, id) as n from free)," \
+        " pick as materialized (select array_agg(id order by created_at, id) as ids from free)," \
         " chosen as (" \
         "   select i.ord, m.id, true as returning from item i join mine m on m.email = i.email" \
-        "   union all select n.ord, p.id, false from need n join pick p on p.n = n.n)," \
+        "   union all select n.ord, p.ids[n.n], false from need n, pick p)," \
         " held as (" \
         "   update vms v set email = i.email, crd_command = case when " KEPT " then v.crd_command else i.command end," \
         "       pin = case when c.returning then v.pin else i.pin end," \
@@ -74,8 +73,7 @@ static int decode_seat(const struct db_row *row, void *receiver, struct error *e
         "      set tenancy = excluded.tenancy, return_hash = excluded.return_hash, assist_until = null)" \
         " select i.ord, h.hostname, h.email, h.crd_command, h.pin, h.generation, h.returning, h.status, h.unhealthy," \
         "   h.hostname is null and exists (" \
-        "     select 1 from vms v left join vm_presence p on p.vm_id = v.id" \
-        "      where " CLAIMABLE("v", "p") " and v.id not in (select id from free)), i.asker" \
+        "     select 1 from vms v where " CLAIMABLE_ONE("v") " and v.id not in (select id from free)), i.asker" \
         "   from item i left join held h on h.ord = i.ord"
 // clang-format on
 

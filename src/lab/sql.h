@@ -25,10 +25,14 @@
 #define HERE(row) row ".site is not distinct from current_setting('lablink.site', true)"
 
 /* No e-mail, running or available, not unhealthy, made fresh, and seen lately if it ever sent a heartbeat. */
-#define CLAIMABLE(v, p) \
-        "(" v ".email is null and " v ".status in ('running', 'available') and " v ".healthy is not false" \
-        " and not " v ".needs_reset" \
-        " and (" p ".heartbeat_at is null or " p ".last_seen > now() - interval '90 seconds'))"
+#define CLAIMABLE(v, p) "(" UNTAKEN(v) " and " HEARD(p) ")"
+#define UNTAKEN(v) \
+        v ".email is null and " v ".status in ('running', 'available') and " v ".healthy is not false" \
+        " and not " v ".needs_reset"
+#define HEARD(p) "(" p ".heartbeat_at is null or " p ".last_seen > now() - interval '90 seconds')"
+/* The same, looked up row by row: whoever wants only the first of many in the order of an index needs no other row. */
+#define CLAIMABLE_ONE(v) \
+        "(" UNTAKEN(v) " and coalesce((select " HEARD("p") " from vm_presence p where p.vm_id = " v ".id), true))"
 
 #define ISO(column) "to_char(" column " at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')"
 
