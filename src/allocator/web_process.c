@@ -32,6 +32,7 @@
 #define DRAIN_MS 8000
 #define CLAIMS_A_MINUTE 10
 #define WRONG_CODES_A_MINUTE 100
+#define WRONG_RETURNS_A_MINUTE 5 /* for one seat */
 
 struct process {
         struct web web;
@@ -195,6 +196,7 @@ static int start(struct process *p, const json_t *handover, struct error *error)
         web->login = login_new(web->config->app.admin_user, json_get_string(handover, "admin_hash"));
         web->claims_by_email = limiter_new(CLAIMS_A_MINUTE, 60000, 0);
         web->wrong_codes = limiter_new(WRONG_CODES_A_MINUTE, 60000, 0);
+        web->return_codes = limiter_new(WRONG_RETURNS_A_MINUTE, 60000, 0);
         web->dashboard = dashboard_new(web);
         web->hub = hub_new(&(struct hub_options){.loop = &web->loop,
                                                  .channel = web->config->db.message_channel,
@@ -257,6 +259,7 @@ static void stop(struct process *p)
         login_free(web->login);
         limiter_free(web->claims_by_email);
         limiter_free(web->wrong_codes);
+        limiter_free(web->return_codes);
         config_free(web->config);
         free(web->public_url);
         free(web->site);

@@ -231,8 +231,6 @@ static int claim_step(struct task *t)
 
 static int ask_code(struct task *t, bool wrong)
 {
-        struct claim_state *s = t->state;
-        s->code_asked = true;
         return refuse(
                 t, 403, "return-code",
                 xasprintf("%sThis e-mail address has a machine already. Enter the return code that was shown with "
@@ -248,9 +246,9 @@ static int check_return_code(struct task *t)
         struct web *web = web_of(t);
         char hash[TOKEN_HASH_LENGTH + 1];
         const char *typed = request_field(t, "return_code");
-        _cleanup_free_ char *seat = xasprintf("return code of %s", s->email);
         int64_t wait = MAX(limiter_blocked(web->wrong_codes, request_address(t)),
-                           limiter_blocked(web->claims_by_email, seat));
+                           limiter_blocked(web->return_codes, s->email));
+        s->code_asked = true;
         if (wait > 0)
                 return refuse_for(t, wait, "wrong return codes");
         if (!typed || !*typed)
@@ -263,7 +261,7 @@ static int check_return_code(struct task *t)
         }
         s->code[0] = '\0';
         limiter_count(web->wrong_codes, request_address(t));
-        limiter_count(web->claims_by_email, seat);
+        limiter_count(web->return_codes, s->email);
         return ask_code(t, true);
 }
 

@@ -65,7 +65,7 @@ static int refuse(struct task *t, enum hub_end end)
         return let_in(t);
 }
 
-static bool is_here(const struct web *web, const struct desktop_seat *seat)
+bool desktop_is_here(const struct web *web, const struct desktop_seat *seat)
 {
         return !seat->linked || !seat->link_url[0] || str_eq(seat->link_url, web->config->desktop.url);
 }
@@ -74,7 +74,7 @@ static void aim_at(struct desktop_state *s, struct task *t)
 {
         snprintf(s->visit.hostname, sizeof s->visit.hostname, "%s", s->seat.hostname);
         s->visit.tenancy = s->seat.tenancy;
-        s->visit.other_allocator = !is_here(web_of(t), &s->seat);
+        s->visit.other_allocator = !desktop_is_here(web_of(t), &s->seat);
 }
 
 static int participant_answer(struct task *t)

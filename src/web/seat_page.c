@@ -9,6 +9,7 @@
 #include "lab/first_frame.h"
 #include "lab/names.h"
 #include "web/assets.h"
+#include "web/routes.h"
 #include "web/seat_page.h"
 
 #define ASSIST_SECONDS 3600 /* an hour of help, unless it is taken back before */
@@ -97,12 +98,15 @@ static int state_shown(struct task *t)
         struct seat_page_state *s = t->state;
         if (!s->seat.found)
                 return no_seat(t);
-        return reply_json(t, 200,
-                          json_pack("{s:s, s:s, s:s, s:b, s:b, s:b, s:b}", "hostname", s->seat.hostname, "email",
-                                    s->seat.email, "status", s->seat.status, "linked", s->seat.linked, "assist",
-                                    s->seat.assist, "watching",
-                                    hub_count(web_of(t)->hub, s->seat.hostname, HUB_WATCHER) > 0, "assisting",
-                                    hub_count(web_of(t)->hub, s->seat.hostname, HUB_HELPER) > 0));
+        struct hub *hub = web_of(t)->hub;
+        bool here = desktop_is_here(web_of(t), &s->seat);
+        return reply_json(
+                t, 200,
+                json_pack("{s:s, s:s, s:s, s:b, s:b, s:b, s:b, s:o}", "hostname", s->seat.hostname, "email",
+                          s->seat.email, "status", s->seat.status, "linked", s->seat.linked, "assist", s->seat.assist,
+                          "watching", hub_count(hub, s->seat.hostname, HUB_WATCHER) > 0, "assisting",
+                          hub_count(hub, s->seat.hostname, HUB_HELPER) > 0, "open",
+                          here ? json_integer(hub_count(hub, s->seat.hostname, HUB_PARTICIPANT)) : json_null()));
 }
 
 int desktop_state(struct task *t)

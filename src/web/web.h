@@ -21,7 +21,7 @@ struct web {
         struct http_server *server;
         struct batch *claims, *reports, *waits, *metrics, *logs, *counts, *briefs;
         struct login *login;
-        struct limiter *claims_by_email, *wrong_codes;
+        struct limiter *claims_by_email, *wrong_codes, *return_codes;
         struct dashboard *dashboard;
         struct hub *hub;
         struct ws_set websockets; /* counted with the connections */

@@ -2,6 +2,7 @@
 
 browser   opens pages; after each test nothing may stand in its console: no error, no refused script, no missing file
 seats     a lab whose VMs have desktops, the same for all tests: at least two seats are free
+mine      a participant's browser, as a profile that nobody has used; `other` is somebody else's
 """
 
 import pathlib
@@ -68,3 +69,37 @@ def seats(desk, request):
             release(desk, vm["hostname"])
     wait_until(lambda: desk.get("/api/unassigned_vms_count").json()["count"] >= 2, PATIENCE, lambda: desk.vms())
     return desk
+
+
+@pytest.fixture(scope="session")
+def browsers():
+    both = [start(1100, 800), start(1100, 800)]
+    yield both
+    for driver in both:
+        stop(driver)
+
+
+@pytest.fixture
+def mine(browsers):
+    return fresh(browsers[0])
+
+
+@pytest.fixture
+def other(browsers):
+    return fresh(browsers[1])
+
+
+def fresh(driver):
+    """As a profile that nobody has used."""
+    for handle in driver.window_handles[1:]:
+        driver.switch_to.window(handle)
+        driver.close()
+    driver.switch_to.window(driver.window_handles[0])
+    driver.get("about:blank")
+    driver.execute_cdp_cmd("Network.clearBrowserCookies", {})
+    driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": False})
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    driver.set_window_size(1100, 800)
+    driver.get_log("browser")
+    return driver

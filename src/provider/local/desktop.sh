@@ -115,6 +115,66 @@ write_terminal() {
         chmod 0755 "$place/bin/terminal" "$place/bin/files"
 }
 
+# On a phone the screen is smaller than windows are, and it turns. Openbox leaves windows as they are then.
+write_fit() {
+        cat >"$place/bin/fit" <<-'END'
+		#!/bin/sh
+		# A window that has no room on the screen is maximised until there is room for it again; one that reaches beyond
+		# the screen is moved. Looked at are all when the screen changes, and each new one once.
+		known=$XDG_RUNTIME_DIR/windows
+		rm -rf "$known"
+		mkdir "$known" || exit 1
+
+		settle() { # WINDOW X Y WIDTH HEIGHT, as wmctrl tells them: without the frame, whose offset it adds twice
+		        facts=$(xprop -id "$1" _NET_FRAME_EXTENTS _NET_WM_STATE 2>/dev/null)
+		        if [ -s "$known/$1" ]; then
+		                read -r x y w h <"$known/$1"
+		        else
+		                case $facts in *_MAXIMIZED_* | *_FULLSCREEN*) return ;; esac
+		                # shellcheck disable=SC2046
+		                set -- "$@" $(echo "$facts" | sed -n '/^_NET_FRAME_EXTENTS.*=/{s/.*=//; s/,//g; p}') 0 0 0 0
+		                x=$(($2 - 2 * $6)) y=$(($3 - 2 * $8)) w=$(($4 + $6 + $7)) h=$(($5 + $8 + $9))
+		        fi
+		        if [ "$w" -gt "$width" ] || [ "$h" -gt "$height" ]; then
+		                [ -s "$known/$1" ] || wmctrl -i -r "$1" -b add,maximized_vert,maximized_horz
+		                echo "$x $y $w $h" >"$known/$1"
+		                return
+		        fi
+		        [ ! -s "$known/$1" ] || wmctrl -i -r "$1" -b remove,maximized_vert,maximized_horz
+		        : >"$known/$1"
+		        right=$((left + width - w)) bottom=$((top + height - h)) was="$x $y"
+		        [ "$x" -le "$right" ] || x=$right
+		        [ "$y" -le "$bottom" ] || y=$bottom
+		        [ "$x" -ge "$left" ] || x=$left
+		        [ "$y" -ge "$top" ] || y=$top
+		        [ "$was" = "$x $y" ] || wmctrl -i -r "$1" -e "0,$x,$y,-1,-1"
+		}
+
+		# What has no value yet, xprop would not see changing.
+		while said=$(xprop -root _NET_WORKAREA _NET_CLIENT_LIST 2>/dev/null); do
+		        case $said in *"no such"* | *"not found"*) sleep 0.2 ;; *) break ;; esac
+		done
+		xprop -root -spy _NET_WORKAREA _NET_CLIENT_LIST | while read -r property _ value; do
+		        case $property in
+		        _NET_WORKAREA*)
+		                [ "$value" != "$area" ] || continue
+		                # shellcheck disable=SC2046
+		                set -- $(echo "$value" | tr -d ,)
+		                area=$value all=yes left=$1 top=$2 width=$3 height=$4
+		                ;;
+		        *) all=no ;;
+		        esac
+		        [ -n "$height" ] || continue
+		        wmctrl -l -G | while read -r window desktop x y w h _; do
+		                [ "$desktop" = 0 ] || continue # the panel and the icons stand on every desktop
+		                [ "$all" = no ] && [ -e "$known/$window" ] && continue
+		                settle "$window" "$x" "$y" "$w" "$h" </dev/null
+		        done
+		done
+	END
+        chmod 0755 "$place/bin/fit"
+}
+
 entry() { # FILE NAME ICON COMMAND
         printf '[Desktop Entry]\nType=Application\nName=%s\nIcon=%s\nExec=%s\nTerminal=false\nCategories=System;\n' \
                 "$2" "$3" "$4" >"$place/share/applications/$1.desktop"
@@ -208,6 +268,7 @@ make_place() {
         ln -sfn rfb.d/socket "$place/rfb"
         write_openbox
         write_terminal
+        write_fit
         write_panel
         write_files
 }
@@ -254,6 +315,10 @@ start_programs() {
         kept=$!
         if PATH=$path command -v tint2 >/dev/null; then
                 keep tint2 -c "$place/tint2rc" &
+                kept="$kept $!"
+        fi
+        if PATH=$path command -v xprop >/dev/null && PATH=$path command -v wmctrl >/dev/null; then
+                keep "$place/bin/fit" &
                 kept="$kept $!"
         fi
         if PATH=$path command -v pcmanfm >/dev/null; then

@@ -19,7 +19,7 @@ const SLEPT = 30000; /* a timer this late: the computer slept, and the socket is
 
 let rfb = null, channel = null;
 let connected = false, seen = false; /* the picture is there; it was there once */
-let connectedAt = 0; /* on the page's clock */
+let connectedAt = 0, heardAt = 0; /* on the page's clock */
 let retry = RETRY_FIRST, timer = null, over = false;
 let known = {}; /* what the allocator last said about the seat */
 
@@ -200,6 +200,7 @@ function connect(url = socketUrl(), protocols = ["binary"]) {
         const mine = channel;
         mine.binaryType = "arraybuffer";
         mine.addEventListener("close", (event) => mine === channel && closed(event));
+        mine.addEventListener("message", () => (heardAt = performance.now()));
         rfb = new Desktop(screen, mine, {shared: true});
         rfb.background = "transparent";
         rfb.viewOnly = role === "view";
@@ -310,10 +311,15 @@ function showState() {
         say(word, known.assist ? "The instructor may use your mouse and keyboard." : "");
 }
 
+let failed = 0; /* looks in a row */
+
 async function look() {
         const began = performance.now();
         try {
-                const response = await fetch(at(stateUrl || "/healthz"), {headers: {Accept: "application/json"}, cache: "no-store"});
+                const response = await fetch(at(stateUrl || "/healthz"), {
+                        headers: {Accept: "application/json"}, cache: "no-store", signal: AbortSignal.timeout(LOOK_EVERY),
+                });
+                failed = 0;
                 measure(performance.now() - began);
                 if (!stateUrl)
                         return;
@@ -330,7 +336,9 @@ async function look() {
                                 connectNow("Connection lost");
                 }
         } catch {
-                /* the banner says what is wrong with the connection */
+                /* Without a picture the banner says what is wrong. With one: neither answers nor pixels come any more. */
+                if (++failed >= 2 && connected && heardAt < began)
+                        connectNow("Connection lost");
         }
 }
 
@@ -536,8 +544,7 @@ document.addEventListener("keydown", (event) => {
         if (!leave)
                 return;
         if (rfb)
-                for (const name of ["Control_L", "Control_R", "Alt_L", "Alt_R", "Shift_L", "Shift_R"])
-                        rfb.sendKey(keysym(name), null, false);
+                rfb._keyboard._allKeysUp(); /* the desktop does not see them released */
         handle.focus();
 }, true);
 
