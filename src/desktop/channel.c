@@ -208,6 +208,8 @@ static void dialled(void *userdata, const struct dial_result *result)
         c->data = result->ws;
         if (!c->data) {
                 log_debug("a data connection: %s", result->why);
+                if (!c->spare)
+                        c->all->refuse(c->all->userdata, c->id, result->why); /* somebody waits for it */
                 end(c, WS_CODE_NORMAL, NULL);
         } else if (c->spare) {
                 ws_handle(c->data, &spare_handler, c);

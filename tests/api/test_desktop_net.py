@@ -4,6 +4,7 @@
 
 import asyncio
 import base64
+import contextlib
 import json
 import os
 import secrets
@@ -654,6 +655,38 @@ def test_real_thumbnails(lab):
         at = picture.index(b"\xff\xc0")  # the frame's header: height, width
         assert (int.from_bytes(picture[at + 7 : at + 9], "big"), int.from_bytes(picture[at + 5 : at + 7], "big")) == (320, 240)
         assert desktop.agent.poll() is None
+
+
+@needs_xvnc
+def test_an_agent_that_cannot_dial_says_so(lab):
+    """Its control connection lives and a data connection fails: the page is not left to wait until time is over."""
+    lab.add_vm("vm-1")
+    cookie = sit(lab, "vm-1")
+
+    async def pump(source, sink):
+        with contextlib.suppress(OSError):
+            while piece := await source.read(65536):
+                sink.write(piece)
+        sink.close()
+
+    async def serve(reader, writer):
+        first = await reader.readline()
+        if b"/api/agent/data/" in first:
+            return writer.close()
+        there, back = await asyncio.open_connection("127.0.0.1", lab.port)
+        back.write(first)
+        await asyncio.gather(pump(reader, back), pump(there, writer))
+
+    async def go():
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        desktop = Desktop(lab, "vm-1", "http://127.0.0.1:%d" % server.sockets[0].getsockname()[1], start=False)
+        with desktop:
+            await asyncio.get_running_loop().run_in_executor(None, desktop.start)
+            async with browse(lab, cookie) as page:
+                assert await ending(page) == (1013, "no-desktop")
+        server.close()
+
+    run(go())
 
 
 @needs_xvnc
