@@ -378,6 +378,9 @@ def test_engine_misbehaves(new_lab, cloud):
         assert words in operation["error"] and "\x1b" not in operation["error"], (script, operation["error"])
         assert lab.vms() == [] and lab.get("/healthz").status_code == 200
         assert provider(lab)["code"] == "ready", "nothing was begun"
+    engine.write_text("#!/bin/sh\n[ $1 = init ] || { echo 'no JSON'; echo '{\"none of ours\": 1}'; exit 1; }\n")
+    operation = end(lab, lab.launch(1, wait=False)["id"], "failed")
+    assert 'no JSON\n{"none of ours": 1}\n' in output_text(lab, operation["id"]), "words of anybody else pass as they are"
 
 
 def test_no_engine(new_lab, cloud):
