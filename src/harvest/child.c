@@ -83,20 +83,29 @@ static void tick(struct running *run)
                 stop(run, r);
 }
 
-/* What it had started (rsync its ssh) is ours since it ended, for the worker adopts orphans. It still holds the pipes. */
-static void end_orphans(void)
+static size_t end_children(void)
 {
         char path[48];
+        size_t ended = 0;
         _cleanup_buf_ struct buf text = BUF_NULL;
         snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
         if (file_read(path, 65536, &text, NULL) < 0)
-                return;
+                return 0;
         _cleanup_strv_ char **pids = str_split(buf_str(&text), ' ');
         for (char **one = pids; *one; one++) {
                 int64_t pid;
                 if (parse_int(*one, 2, INT32_MAX, &pid) == 0 && kill((pid_t)pid, SIGKILL) == 0)
-                        process_wait((pid_t)pid, &(int){0}, NULL);
+                        ended += process_wait((pid_t)pid, &(int){0}, NULL) == 0;
         }
+        return ended;
+}
+
+/* What it had started (rsync its ssh) is ours since it ended, for the worker adopts orphans. It still holds the pipes, and
+ * may write what has come: until none is left, for each that ends may leave us others. */
+static void end_orphans(void)
+{
+        while (end_children())
+                ;
 }
 
 static bool has_ended(struct running *run, int *status)

@@ -48,7 +48,7 @@ static int take(struct worker *worker, int root, struct found *found, struct err
         found->mtime_ns = mtime_ns(&st);
         if (worker_judge(worker, found) != FILE_WANTED)
                 return 0;
-        return worker_take(worker, found, fd, error);
+        return worker_take(worker, found, fd, -1, NULL, error);
 }
 
 /* A search through a million names says now and then that it goes on. */

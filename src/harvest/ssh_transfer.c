@@ -141,7 +141,8 @@ static int keep(struct ssh *ssh, int tree, struct found *found, bool partly, str
 {
         struct stat st;
         _cleanup_close_ int fd = -1;
-        int r = walk_open(tree, found->path + strlen(ssh->prefix), &fd);
+        const char *path = found->path + strlen(ssh->prefix);
+        int r = walk_open(tree, path, &fd);
         if (r < 0 || fstat(fd, &st) < 0 || (partly && st.st_size != found->size)) {
                 worker_skip(ssh->worker, found, "the VM did not send it");
                 return 0;
@@ -150,7 +151,7 @@ static int keep(struct ssh *ssh, int tree, struct found *found, bool partly, str
         found->size = st.st_size;
         if (st.st_size != announced && worker_judge(ssh->worker, found) != FILE_WANTED)
                 return 0;
-        return worker_take(ssh->worker, found, fd, error);
+        return worker_take(ssh->worker, found, fd, tree, path, error);
 }
 
 static int keep_all(struct ssh *ssh, const struct watch *watch, struct found *const *list, size_t n,

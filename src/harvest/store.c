@@ -84,16 +84,40 @@ int store_work_open(const struct store *store, const char *folder, char **ret_pa
         return 0;
 }
 
-int incoming_open(int place, struct incoming *ret)
+int incoming_begin(struct incoming *ret)
+{
+        *ret = (struct incoming){.fd = -1, .hash = EVP_MD_CTX_new()};
+        return ret->hash && EVP_DigestInit_ex(ret->hash, EVP_sha256(), NULL) == 1 ? 0 : -ENOMEM;
+}
+
+static void give_name(struct incoming *incoming)
 {
         static unsigned number;
-        *ret = (struct incoming){.fd = -1};
-        snprintf(ret->name, sizeof ret->name, INCOMING "%u", number++);
+        snprintf(incoming->name, sizeof incoming->name, INCOMING "%u", number++);
+}
+
+int incoming_open(int place, struct incoming *ret)
+{
+        int r = incoming_begin(ret);
+        if (r < 0)
+                return r;
+        give_name(ret);
         ret->fd = openat(place, ret->name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0400);
-        if (ret->fd < 0)
+        return ret->fd < 0 ? -errno : 0;
+}
+
+int incoming_move(int place, struct incoming *incoming, int fd, int from, const char *path)
+{
+        struct stat wanted, st;
+        give_name(incoming);
+        if (fchmod(fd, 0400) < 0 || renameat(from, path, place, incoming->name) < 0) {
+                incoming->name[0] = '\0';
                 return -errno;
-        ret->hash = EVP_MD_CTX_new();
-        return ret->hash && EVP_DigestInit_ex(ret->hash, EVP_sha256(), NULL) == 1 ? 0 : -ENOMEM;
+        }
+        if (fstat(fd, &wanted) < 0 || fstatat(place, incoming->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+                return -errno;
+        bool same = wanted.st_dev == st.st_dev && wanted.st_ino == st.st_ino;
+        return same && st.st_nlink == 1 && st.st_size == incoming->size ? 0 : -EBADMSG;
 }
 
 int incoming_write(struct incoming *incoming, const void *data, size_t len)
@@ -101,7 +125,7 @@ int incoming_write(struct incoming *incoming, const void *data, size_t len)
         if (EVP_DigestUpdate(incoming->hash, data, len) != 1)
                 return -EIO;
         incoming->size += (int64_t)len;
-        return fd_write_all(incoming->fd, data, len);
+        return incoming->fd < 0 ? 0 : fd_write_all(incoming->fd, data, len);
 }
 
 int incoming_end(struct incoming *incoming, char hash[HASH_LENGTH + 1])
@@ -110,7 +134,8 @@ int incoming_end(struct incoming *incoming, char hash[HASH_LENGTH + 1])
         if (EVP_DigestFinal_ex(incoming->hash, sum, NULL) != 1)
                 return -EIO;
         sodium_bin2hex(hash, HASH_LENGTH + 1, sum, sizeof sum);
-        return close(STEAL_FD(incoming->fd)) < 0 ? -errno : 0;
+        int fd = STEAL_FD(incoming->fd);
+        return fd >= 0 && close(fd) < 0 ? -errno : 0;
 }
 
 void incoming_drop(int place, struct incoming *incoming)

@@ -67,6 +67,10 @@ struct incoming {
         int64_t size;
 };
 int incoming_open(int place, struct incoming *ret);
+/* Or one that is there already: what is written to it is only hashed, and then incoming_move takes the file itself, open as
+ * `fd`, from `path` below `from`, whence nobody may write it any more. Fails where it cannot be moved, or has other names. */
+int incoming_begin(struct incoming *ret);
+int incoming_move(int place, struct incoming *incoming, int fd, int from, const char *path);
 int incoming_write(struct incoming *incoming, const void *data, size_t len);
 /* It is whole: closes it and gives its hash. It is removed by incoming_drop all the same unless its name is cleared. */
 int incoming_end(struct incoming *incoming, char hash[HASH_LENGTH + 1]);

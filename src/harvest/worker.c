@@ -186,16 +186,38 @@ static bool reserve(struct worker *worker, int64_t bytes)
         return false;
 }
 
-static int copy_into(struct worker *worker, const struct found *found, int fd, struct incoming *incoming,
-                     struct error *error)
+struct source {
+        int fd, from;
+        const char *path; /* below `from`; with -1 it is somebody else's */
+};
+
+/* 0, or ours; *ret_theirs: what is wrong with the file. */
+static int bring(struct worker *worker, const struct found *found, const struct source *source,
+                 struct incoming *incoming, int *ret_theirs)
+{
+        bool moves = source->from >= 0;
+        int r = moves ? incoming_begin(incoming) : incoming_open(worker->place, incoming);
+        *ret_theirs = 0;
+        if (r == 0)
+                r = copy(worker, source->fd, found->size, incoming, ret_theirs);
+        failpoint("collect.file-copied");
+        if (r == 0 && moves && *ret_theirs == 0)
+                r = incoming_move(worker->place, incoming, source->fd, source->from, source->path);
+        return r;
+}
+
+static int take_reserved(struct worker *worker, const struct found *found, struct source *source,
+                         struct incoming *incoming, struct error *error)
 {
         struct entry entry = {.path = found->path, .mtime_ns = found->mtime_ns, .mode = found->mode};
-        int theirs = 0;
-        int r = incoming_open(worker->place, incoming);
-        if (r == 0)
-                r = copy(worker, fd, found->size, incoming, &theirs);
+        int theirs;
+        int r = bring(worker, found, source, incoming, &theirs);
+        if (r < 0 && source->from >= 0 && lseek(source->fd, 0, SEEK_SET) == 0) { /* it cannot be moved */
+                incoming_drop(worker->place, incoming);
+                source->from = -1;
+                r = bring(worker, found, source, incoming, &theirs);
+        }
         entry.size = incoming->size;
-        failpoint("collect.file-copied");
         if (r == 0 && theirs == 0)
                 r = incoming_end(incoming, entry.hash);
         if (r < 0)
@@ -213,16 +235,18 @@ static int copy_into(struct worker *worker, const struct found *found, int fd, s
         return 0;
 }
 
-int worker_take(struct worker *worker, const struct found *found, int fd, struct error *error)
+int worker_take(struct worker *worker, const struct found *found, int fd, int from, const char *path,
+                struct error *error)
 {
         struct incoming incoming = {.fd = -1};
+        struct source source = {.fd = fd, .from = from, .path = path};
         if (!reserve(worker, found->size)) {
                 worker_skip(worker, found, "over the limit of all VMs together (harvest.limit)");
                 return 0;
         }
-        int64_t before = worker->taken;
-        int r = copy_into(worker, found, fd, &incoming, error);
-        if (r < 0 || (worker->taken == before && incoming.name[0]))
+        int64_t told = worker->files;
+        int r = take_reserved(worker, found, &source, &incoming, error);
+        if (worker->files == told)
                 atomic_fetch_sub(&worker->shared->bytes, found->size);
         incoming_drop(worker->place, &incoming);
         return r;

@@ -44,9 +44,11 @@ void worker_skip(struct worker *worker, const struct found *found, const char *r
 enum verdict { FILE_KNOWN, FILE_WANTED, FILE_REFUSED };
 /* FILE_KNOWN: it has been told as unchanged. FILE_REFUSED: it has been told as left out. */
 enum verdict worker_judge(struct worker *worker, const struct found *found);
-/* Copies an open file into the store and tells it. `limit`: bytes that were promised; more is not read. A failure of the
- * file's own (it changed, it cannot be read) is told and is 0; a failure of ours (a full disk) is negative. */
-int worker_take(struct worker *worker, const struct found *found, int fd, struct error *error);
+/* Takes an open file into the worker's place and tells it; not more than the bytes that were found. With a directory `from`
+ * (else -1) it lies there under `path`, nobody else can write it, and it is moved instead of copied. A failure of the file's
+ * own (it changed, it cannot be read) is told and is 0; a failure of ours (a full disk) is negative. */
+int worker_take(struct worker *worker, const struct found *found, int fd, int from, const char *path,
+                struct error *error);
 
 /* --- the transports: 0 or a negative errno with the reason for people ---------------------------------------------- */
 int fetch_directory(struct worker *worker, struct error *error);

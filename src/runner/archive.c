@@ -23,7 +23,7 @@
 #include "runner/runner.h"
 
 #define BUFFER_BYTES ((size_t)256 << 10)
-#define LOOK_MS 100
+#define LOOK_MS 50
 #define LIST_WAIT_MS 90000 /* until the operation has begun its list */
 #define ABANDONED_MS 3000  /* its runner is gone, and the list has no end */
 

@@ -201,14 +201,13 @@ int list_end(struct collecting *c, struct error *error)
 {
         for (size_t i = 0; i < c->n_rows; i++)
                 carry_over(c, &c->rows[i]);
-        list_flush(c);
-        syncfs(c->store.top);
         double now = clock_now();
         put(c, json_pack("{s:b, s:f, s:{s:I, s:f, s:f, s:I, s:I}}", "end", 1, "at", now, "about", "collection",
                          (json_int_t)c->id, "started", c->started, "ended", now, "files_count", (json_int_t)c->files,
                          "bytes", (json_int_t)c->bytes));
         list_flush(c);
-        if (c->list_error == 0 && fsync(fileno(c->list)) < 0)
+        /* who reads along has everything by now; the list counts only once it and what it names are on the disk */
+        if (c->list_error == 0 && (syncfs(c->store.top) < 0 || fsync(fileno(c->list)) < 0))
                 c->list_error = -errno;
         fclose(STEAL(c->list));
         return c->list_error < 0 ? error_errno(error, -c->list_error, "cannot write the list of the collection") : 0;

@@ -108,6 +108,48 @@ static void lies_are_not_kept(void **state)
         assert_int_not_equal(faccessat(next, "new-link", F_OK, AT_SYMLINK_NOFOLLOW), 0);
 }
 
+/* Moves what is open as `fd`; whoever had kept another name of it could write an object. */
+static int move(int work, int fd, const char *path, const char *text, struct entry *ret)
+{
+        struct incoming incoming;
+        assert_int_equal(incoming_begin(&incoming), 0);
+        assert_int_equal(incoming_write(&incoming, text, strlen(text)), 0);
+        int r = incoming_move(work, &incoming, fd, work, path);
+        if (r == 0) {
+                assert_int_equal(incoming_end(&incoming, ret->hash), 0);
+                ret->size = incoming.size;
+                assert_int_equal(faccessat(work, incoming.name, F_OK, 0), 0);
+        }
+        incoming_drop(work, &incoming);
+        return r;
+}
+
+static int make(int work, const char *name, const char *text)
+{
+        int fd = openat(work, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+        return fd;
+}
+
+static void only_what_has_one_name_is_moved(void **state)
+{
+        _cleanup_free_ char *path = NULL;
+        _cleanup_close_ int work = -1;
+        struct entry entry = {0};
+        assert_int_equal(store_work_open(*state, "vm", &path, &work, NULL), 0);
+        _cleanup_close_ int fd = make(work, "abc", "abc");
+        assert_int_equal(move(work, fd, "abc", "abc", &entry), 0);
+        assert_string_equal(entry.hash, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_int_not_equal(faccessat(work, "abc", F_OK, 0), 0);
+        _cleanup_close_ int linked = make(work, "linked", "abc");
+        assert_int_equal(linkat(work, "linked", work, "again", 0), 0);
+        assert_int_equal(move(work, linked, "linked", "abc", &entry), -EBADMSG);
+        _cleanup_close_ int other = make(work, "other", "abc");
+        assert_int_equal(move(work, other, "again", "abc", &entry), -EBADMSG);
+        assert_int_equal(move(work, other, "other", "longer", &entry), -EBADMSG);
+        assert_int_equal(move(work, other, "missing", "abc", &entry), -ENOENT);
+}
+
 static void readers_keep_it(void **state)
 {
         struct store *store = *state, reader;
@@ -129,6 +171,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(what_is_whole_is_never_replaced, furnish, clear),
                 cmocka_unit_test_setup_teardown(lies_are_not_kept, furnish, clear),
+                cmocka_unit_test_setup_teardown(only_what_has_one_name_is_moved, furnish, clear),
                 cmocka_unit_test_setup_teardown(readers_keep_it, furnish, clear),
         };
         return cmocka_run_group_tests_name("store", tests, NULL, NULL);
