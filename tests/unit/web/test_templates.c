@@ -244,10 +244,26 @@ static void each_release_has_a_key_of_its_own(void **state _unused_)
         assert_int_equal(count(buf_str(&html), "value=\"one-time-key-2-4\""), 1);
 }
 
+/* The buttons of a repair: only those that were asked for, each with a key of its own. */
+static void repairs_are_offered(void **state _unused_)
+{
+        _cleanup_json_ json_t *model = model_of(
+                "{" OPERATION("state_failed", "false") ", 'lines': [], 'last': 0, "
+                                                       "'repair': {'retry': true, 'unlock': true}}",
+                true);
+        static const struct page page = {.templates = {"operation"}};
+        _cleanup_buf_ struct buf html = BUF_NULL;
+        render(&page, model, &html);
+        assert_int_equal(count(buf_str(&html), "name=\"_key\" value=\"one-time-key-retry\""), 1);
+        assert_int_equal(count(buf_str(&html), "name=\"_key\" value=\"one-time-key-unlock\""), 1);
+        assert_int_equal(count(buf_str(&html), "value=\"refresh\""), 0);
+}
+
 static void every_template_is_tried(void **state _unused_)
 {
         static const char *const partials[] = {"layout-head", "layout-nav",        "layout-foot",       "counts",
-                                               "vm-row",      "operation-running", "operation-outcome", "output-line"};
+                                               "vm-row",      "operation-running", "operation-outcome", "output-line",
+                                               "repair"};
         for (const struct http_template *t = web_templates; t->name; t++) {
                 bool tried = false;
                 for (size_t i = 0; i < ARRAY_SIZE(partials); i++)
@@ -295,13 +311,10 @@ static void the_script_makes_no_markup(void **state _unused_)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(pages_say_what_they_should),
-                cmocka_unit_test(pages_are_well_formed),
-                cmocka_unit_test(hostile_text_changes_no_page),
-                cmocka_unit_test(forms_carry_a_key),
-                cmocka_unit_test(each_release_has_a_key_of_its_own),
-                cmocka_unit_test(every_template_is_tried),
-                cmocka_unit_test(the_assets_are_there),
+                cmocka_unit_test(pages_say_what_they_should),        cmocka_unit_test(pages_are_well_formed),
+                cmocka_unit_test(hostile_text_changes_no_page),      cmocka_unit_test(forms_carry_a_key),
+                cmocka_unit_test(each_release_has_a_key_of_its_own), cmocka_unit_test(repairs_are_offered),
+                cmocka_unit_test(every_template_is_tried),           cmocka_unit_test(the_assets_are_there),
                 cmocka_unit_test(the_script_makes_no_markup),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
