@@ -260,7 +260,7 @@ def test_engine_is_killed(lab, cloud):
     for engine in engines(lab):
         engine.kill()
     ended = end(lab, number, "failed")
-    assert "killed by signal 9" in ended["error"] and "lablink repair" in output_text(lab, number)
+    assert "killed by signal 9" in ended["error"] and "what exists is not known" in ended["error"] and "lablink repair" in output_text(lab, number)
     assert hostnames(lab) == names(1, 2, 3), "what may exist keeps its row"
     assert provider(lab)["code"] == "interrupted-apply" and "lablink repair" in lab.cli("status").stdout
     assert buttons(lab, "/admin/operations/%d" % number) == buttons(lab, "/admin") == ["refresh", "retry", "unlock"]

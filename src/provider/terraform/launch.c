@@ -116,8 +116,9 @@ static int add_tokens(struct provider *p, const struct provider_order *orders, s
         return tokens_save(p, tokens, error);
 }
 
-/* What a failed or cancelled apply has left: those that are half made go, secrets of those that were not made too. */
-static void clear_up(struct provider *p, const json_t *names, size_t *ret_made, const struct provider_sink *sink)
+/* What a failed or cancelled apply has left: those that are half made go, secrets of those that were not made too. Nothing
+ * of it, and true, when nobody knows what that is. */
+static bool clear_up(struct provider *p, const json_t *names, size_t *ret_made, const struct provider_sink *sink)
 {
         _cleanup_error_ struct error error = ERROR_NULL;
         _cleanup_state_ struct tf_state state = {.last = -1};
@@ -139,6 +140,7 @@ static void clear_up(struct provider *p, const json_t *names, size_t *ret_made, 
                 r = tokens_save(p, tokens, &error);
         if (r < 0)
                 sink_line(sink, "%s", error_text(&error));
+        return doubt;
 }
 
 int tf_launch(struct provider *p, const struct provider_order *orders, size_t n, const struct provider_sink *sink,
@@ -164,8 +166,11 @@ int tf_launch(struct provider *p, const struct provider_order *orders, size_t n,
                 tfvars_publish(p, sink);
                 return r;
         }
-        clear_up(p, names, &made, sink);
+        bool doubt = clear_up(p, names, &made, sink);
         tf_record(p, names, sink, NULL);
+        if (doubt)
+                return error_wrap(error, "stopped in the middle of making %zu VM%s, and what exists is not known", n,
+                                  n == 1 ? "" : "s");
         return error_wrap(error, "launched %zu of %zu VMs", made, n);
 }
 
