@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -19,7 +20,16 @@
 
 static int decode_found(const struct db_row *row _unused_, void *receiver, struct error *error _unused_)
 {
-        ((struct report_answer *)receiver)->found = true;
+        struct report_answer *answer = receiver;
+        answer->found = answer->allowed = true;
+        return 0;
+}
+
+static int decode_report(const struct db_row *row, void *receiver, struct error *error _unused_)
+{
+        struct report_answer *answer = receiver;
+        answer->found = true;
+        answer->allowed = db_bool(row, 1);
         return 0;
 }
 
@@ -28,33 +38,35 @@ static const struct db_statement report_statement = {
         // clang-format off
         .sql = "with item as ("
                "   select * from jsonb_to_recordset($1::jsonb) as i(ord int, hostname text, status text, in_use boolean,"
-               "       has_health boolean, healthy boolean, beat boolean, boot_id text, generation bigint, uptime float8)),"
+               "       has_health boolean, healthy boolean, beat boolean, boot_id text, generation bigint, uptime float8,"
+               "       unproven boolean, proof text, demanded boolean)),"
                " locked as materialized ("
-               "   select v.id, v.hostname from vms v join item i on i.hostname = v.hostname"
-               "    order by v.hostname for no key update of v),"
+               "   select v.id, i.ord, i.unproven is not true or case when v.token_hash is null then not i.demanded"
+               "       else v.token_hash is not distinct from i.proof end as allowed"
+               "     from vms v join item i on i.hostname = v.hostname order by v.hostname for no key update of v),"
                " changed as ("
                "   update vms v set"
                "       status = coalesce(i.status, " BACK("v") "),"
                "       reported_status = coalesce(i.status, v.reported_status),"
                "       in_use = coalesce(i.in_use, v.in_use),"
                "       healthy = case when i.has_health then i.healthy else v.healthy end"
-               "     from item i join locked l on l.hostname = i.hostname"
+               "     from item i join locked l on l.ord = i.ord and l.allowed"
                "    where v.id = l.id and (v.status, v.reported_status, v.in_use, v.healthy) is distinct from"
                "       (coalesce(i.status, " BACK("v") "), coalesce(i.status, v.reported_status),"
                "        coalesce(i.in_use, v.in_use), case when i.has_health then i.healthy else v.healthy end)),"
                " seen as ("
                "   insert into vm_presence as p (vm_id, last_seen, heartbeat_at, boot_id, carried_generation, uptime_seconds)"
                "   select l.id, now(), case when i.beat then now() end, i.boot_id, i.generation, i.uptime"
-               "     from item i join locked l on l.hostname = i.hostname order by l.id"
+               "     from item i join locked l on l.ord = i.ord and l.allowed order by l.id"
                "   on conflict (vm_id) do update set last_seen = now(),"
                "       heartbeat_at = coalesce(excluded.heartbeat_at, p.heartbeat_at),"
                "       boot_id = coalesce(excluded.boot_id, p.boot_id),"
                "       carried_generation = coalesce(excluded.carried_generation, p.carried_generation),"
                "       uptime_seconds = coalesce(excluded.uptime_seconds, p.uptime_seconds))"
-               " select i.ord from item i join locked l on l.hostname = i.hostname",
+               " select ord, allowed from locked",
         // clang-format on
         .rows = DB_MANY,
-        .decode = decode_found,
+        .decode = decode_report,
         .idempotent = true,
 };
 
@@ -76,6 +88,19 @@ static const struct db_statement wait_statement = {
 };
 
 const struct batch_kind wait_kind = {.statement = &wait_statement};
+
+void report_unproven(json_t *item, const char *proof, bool demanded)
+{
+        json_object_set_new(item, "unproven", json_true());
+        json_object_set_new(item, "demanded", json_boolean(demanded));
+        if (proof)
+                json_object_set_new(item, "proof", json_string(proof));
+}
+
+void report_key(const char *hostname, const char *proof, char key[REPORT_KEY_SIZE])
+{
+        snprintf(key, REPORT_KEY_SIZE, "%s %s", hostname, str_or(proof, ""));
+}
 
 json_t *report_status(const char *hostname, const char *status)
 {

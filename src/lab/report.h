@@ -5,11 +5,14 @@
  */
 #pragma once
 
+#include "base/token.h"
 #include "db/batch.h"
 #include "db/db.h"
+#include "lab/names.h"
 
 struct report_answer {
-        bool found; /* the VM exists: its word is committed */
+        bool found;   /* the VM exists */
+        bool allowed; /* and this was its own word, or nobody asked: it is committed */
 };
 
 /* Items of the kinds below, made from checked values. */
@@ -25,6 +28,13 @@ extern const struct batch_kind wait_kind;
 /* `boot_id` may be NULL; `generation` and `uptime` negative when not said. */
 json_t *report_heartbeat(const char *hostname, const char *boot_id, int64_t generation, double uptime);
 extern const struct batch_kind report_kind;
+/* Nobody has asked yet whose word this is: the statement does. `proof`: the hash of the secret that came with it, or NULL;
+ * `demanded`: a VM without a secret may say nothing. */
+void report_unproven(json_t *item, const char *proof, bool demanded);
+/* The key in a batch: words of one VM keep their order, and whoever guesses a secret holds nobody up, because words with
+ * different proofs share a statement. `proof` may be NULL. */
+#define REPORT_KEY_SIZE (HOSTNAME_MAX + TOKEN_HASH_LENGTH + 2)
+void report_key(const char *hostname, const char *proof, char key[REPORT_KEY_SIZE]);
 
 /* `metrics`: checked members, merged into what is there (taken over). */
 json_t *report_metrics(const char *hostname, json_t *metrics);

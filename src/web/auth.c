@@ -72,7 +72,16 @@ static const char *bearer(struct task *t)
         return header + 7 + strspn(header + 7, " ");
 }
 
-static int unauthorized_vm(struct task *t)
+const char *web_proof(struct task *t, char hash[TOKEN_HASH_LENGTH + 1])
+{
+        const char *token = bearer(t);
+        if (!token)
+                return NULL;
+        token_hash(token, hash);
+        return hash;
+}
+
+int web_unauthorized_vm(struct task *t)
 {
         reply_header(t, "WWW-Authenticate", "Bearer realm=\"LabLink VMs\"");
         return reply_error(t, 401, "bad-token", "This VM is not known, or its token is missing or wrong.");
@@ -86,14 +95,12 @@ bool web_token_demanded(struct task *t)
 static int vm_known(struct task *t)
 {
         struct principal *p = principal_of(t);
-        const char *token = bearer(t);
         char hash[TOKEN_HASH_LENGTH + 1];
-        if (!web_token_demanded(t) && !p->brief.has_token)
-                return http_proceed(t);
-        if (!p->brief.found || !p->brief.has_token || !token)
-                return unauthorized_vm(t);
-        token_hash(token, hash);
-        return token_equal(hash, p->brief.token_hash) ? http_proceed(t) : unauthorized_vm(t);
+        if (p->brief.has_token)
+                p->proven = web_proof(t, hash) && token_equal(hash, p->brief.token_hash);
+        else
+                p->proven = !web_token_demanded(t);
+        return p->proven ? http_proceed(t) : web_unauthorized_vm(t);
 }
 
 /* The name that a request speaks for, wherever its route carries it; NULL: the handler will say what is wrong. */
@@ -107,18 +114,31 @@ static const char *spoken_for(struct task *t)
         return json_get_string(request_json(t), route->rights == RIGHT_LOGS ? "log_stream" : "hostname");
 }
 
-static int check_vm(struct task *t)
+int web_prove_vm(struct task *t)
 {
         struct principal *p = principal_of(t);
         const char *hostname = spoken_for(t), *log_token = web_of(t)->config->security.log_token;
         if (request_route(t)->rights == RIGHT_LOGS && *log_token && bearer(t) && token_equal(bearer(t), log_token))
                 return http_proceed(t);
         if (!hostname || !hostname_valid(hostname))
-                return web_token_demanded(t) ? unauthorized_vm(t) : http_proceed(t);
+                return web_token_demanded(t) ? web_unauthorized_vm(t) : http_proceed(t);
         strncpy(p->hostname, hostname, HOSTNAME_MAX);
         char key[32];
         snprintf(key, sizeof key, "%p", (void *)t); /* looks need no order among each other */
         return batch_await(t, web_of(t)->briefs, key, brief_item(p->hostname), &p->brief, vm_known);
+}
+
+bool web_vm_proven(struct task *t)
+{
+        const struct principal *p = request_principal(t);
+        return p && p->proven;
+}
+
+/* Without a body that names a VM there is nothing to write, and nobody to ask later. */
+static int check_report(struct task *t)
+{
+        const char *hostname = spoken_for(t);
+        return hostname && hostname_valid(hostname) ? http_proceed(t) : web_prove_vm(t);
 }
 
 /* --- administrators ------------------------------------------------------------------------------------------------ */
@@ -143,10 +163,10 @@ static int check_admin(struct task *t)
 static int check_vm_or_admin(struct task *t)
 {
         if (bearer(t))
-                return check_vm(t);
+                return web_prove_vm(t);
         if (!web_token_demanded(t))
                 return http_proceed(t);
-        return request_listener(t) == HTTP_VM_SOCKET ? unauthorized_vm(t) : check_admin(t);
+        return request_listener(t) == HTTP_VM_SOCKET ? web_unauthorized_vm(t) : check_admin(t);
 }
 
 int web_authorize(struct task *t)
@@ -159,7 +179,9 @@ int web_authorize(struct task *t)
         case RIGHT_VM:
         case RIGHT_AGENT:
         case RIGHT_LOGS:
-                return check_vm(t);
+                return web_prove_vm(t);
+        case RIGHT_REPORT:
+                return check_report(t);
         case RIGHT_VM_OR_ADMIN:
                 return check_vm_or_admin(t);
         case RIGHT_PUBLIC:

@@ -9,6 +9,7 @@ struct principal {
         bool admin;
         const char *admin_name; /* borrowed */
         char hostname[HOSTNAME_MAX + 1];
+        bool proven; /* the VM of that name speaks, or none has to prove it */
         struct vm_brief brief;
         struct check *check; /* password check that runs; owned by its thread until it is done */
 };

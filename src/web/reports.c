@@ -22,16 +22,35 @@ static int report_done(struct task *t)
 {
         struct report_state *s = t->state;
         failpoint("report.before-answer");
+        if (s->answer.found ? !s->answer.allowed : web_token_demanded(t))
+                return web_unauthorized_vm(t);
         if (!s->answer.found)
                 return web_unknown_vm(t);
         return reply_json(t, 200, json_pack("{s:s}", "message", s->message));
 }
 
+static int send_item_named(struct task *t, json_t *item, task_step next, const char *name)
+{
+        struct report_state *s = t->state;
+        char key[REPORT_KEY_SIZE], hash[TOKEN_HASH_LENGTH + 1];
+        const char *proof = web_proof(t, hash);
+        report_unproven(item, proof, web_token_demanded(t));
+        report_key(s->hostname, proof, key);
+        return batch_await_named(t, web_of(t)->reports, key, item, &s->answer, next, name);
+}
+#define send_item(t, item, next) send_item_named((t), (item), (next), #next)
+
 static int send_report(struct task *t, json_t *item, const char *message)
 {
         struct report_state *s = t->state;
         s->message = message;
-        return batch_await(t, web_of(t)->reports, s->hostname, item, &s->answer, report_done);
+        return send_item(t, item, report_done);
+}
+
+/* What is wrong with a word is told to the VM itself. */
+static int refuse(struct task *t, unsigned status, const char *code, const char *sentence)
+{
+        return web_vm_proven(t) ? reply_error(t, status, code, "%s", sentence) : web_prove_vm(t);
 }
 
 /* Who speaks, into s->hostname, and the member that the report is about; NULL: replied. */
@@ -44,7 +63,7 @@ static const json_t *take_member(struct task *t, const char *name, const char *m
         const json_t *member = json_object_get(request_json(t), name);
         if (member && !json_is_null(member))
                 return member;
-        *ret_replied = reply_error(t, 400, "missing-field", "%s", missing);
+        *ret_replied = refuse(t, 400, "missing-field", missing);
         return NULL;
 }
 
@@ -55,7 +74,7 @@ static int status_introduced(struct task *t)
         struct report_state *s = t->state;
         if (!s->introduced.yes)
                 return web_unknown_vm(t);
-        return batch_await(t, web_of(t)->reports, s->hostname, json_incref(s->item), &s->answer, report_done);
+        return send_item(t, json_incref(s->item), report_done);
 }
 
 static int status_done(struct task *t)
@@ -75,10 +94,10 @@ int status_report(struct task *t)
                 return replied;
         if (!json_is_string(status) || !status_valid(json_string_value(status)) ||
             strlen(json_string_value(status)) != json_string_length(status))
-                return reply_error(t, 422, "bad-status", "status must be one of: %s.", STATUS_WORDS);
+                return refuse(t, 422, "bad-status", "status must be one of: " STATUS_WORDS ".");
         s->item = report_status(s->hostname, json_string_value(status));
         s->message = "VM status updated successfully.";
-        return batch_await(t, web_of(t)->reports, s->hostname, json_incref(s->item), &s->answer, status_done);
+        return send_item(t, json_incref(s->item), status_done);
 }
 
 static int status_one_answer(struct task *t)
@@ -125,7 +144,7 @@ int in_use_report(struct task *t)
         if (!status)
                 return replied;
         if (!json_is_boolean(status))
-                return reply_error(t, 422, "wrong-type", "status must be true or false.");
+                return refuse(t, 422, "wrong-type", "status must be true or false.");
         return send_report(t, report_in_use(s->hostname, json_is_true(status)), "In-use status updated successfully.");
 }
 
@@ -156,8 +175,7 @@ int health_report(struct task *t)
         if (!status)
                 return replied;
         if (read_health(status, &health) < 0)
-                return reply_error(t, 422, "bad-gpu-status",
-                                   "gpu_status must be true, false, Healthy, Unhealthy or N/A.");
+                return refuse(t, 422, "bad-gpu-status", "gpu_status must be true, false, Healthy, Unhealthy or N/A.");
         return send_report(t, report_health(s->hostname, health), "GPU health status updated successfully.");
 }
 
@@ -175,8 +193,8 @@ int heartbeat_report(struct task *t)
                       strlen(json_string_value(boot)) != json_string_length(boot))) ||
             (generation && (!json_is_integer(generation) || json_integer_value(generation) < 0)) ||
             (uptime && (!json_is_number(uptime) || json_number_value(uptime) < 0)))
-                return reply_error(t, 422, "wrong-type",
-                                   "boot_id must be a text, generation a whole number and uptime a number of seconds.");
+                return refuse(t, 422, "wrong-type",
+                              "boot_id must be a text, generation a whole number and uptime a number of seconds.");
         json_t *item = report_heartbeat(s->hostname, json_string_value(boot),
                                         generation ? json_integer_value(generation) : -1,
                                         uptime ? json_number_value(uptime) : -1);

@@ -135,5 +135,7 @@ int startup_wait(struct task *t)
         snprintf(s->hostname, sizeof s->hostname, "%s", hostname);
         s->next_blank_ms = clock_ms() + BLANK_MS;
         request_no_deadline(t);
-        return batch_await(t, web_of(t)->reports, s->hostname, report_seen(s->hostname), &s->seen, startup_known);
+        char key[REPORT_KEY_SIZE], hash[TOKEN_HASH_LENGTH + 1];
+        report_key(s->hostname, web_proof(t, hash), key);
+        return batch_await(t, web_of(t)->reports, key, report_seen(s->hostname), &s->seen, startup_known);
 }

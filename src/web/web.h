@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "base/token.h"
 #include "config/config.h"
 #include "db/batch.h"
 #include "db/db.h"
@@ -46,6 +47,7 @@ enum rights {
         RIGHT_PUBLIC,
         RIGHT_ADMIN,
         RIGHT_VM,          /* the VM named by the body's or the path's `hostname` */
+        RIGHT_REPORT,      /* the same, and the statement that writes its word asks: one way to the database, not two */
         RIGHT_LOGS,        /* the VM named by `log_stream`, or the log forwarder's token */
         RIGHT_AGENT,       /* the VM named by the header X-Lablink-Hostname */
         RIGHT_VM_OR_ADMIN, /* reading a VM's logs: open to all in `open` mode */
@@ -82,6 +84,13 @@ const char *web_hostname_field(struct task *t, const char *name, int *ret_replie
 int web_unknown_vm(struct task *t);
 /* Must a VM that makes this request prove itself? */
 bool web_token_demanded(struct task *t);
+/* For a route of RIGHT_REPORT that is not to write: asks now, and runs the route's first step again when the VM may speak;
+ * web_vm_proven() is true then. */
+int web_prove_vm(struct task *t);
+bool web_vm_proven(struct task *t);
+int web_unauthorized_vm(struct task *t);
+/* The hash of the secret that came with the request, or NULL. */
+const char *web_proof(struct task *t, char hash[TOKEN_HASH_LENGTH + 1]);
 /* The one-time key of the form or call, or NULL. */
 const char *web_request_key(struct task *t);
 void web_page_globals(struct task *t, json_t *model);

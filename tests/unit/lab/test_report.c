@@ -252,10 +252,46 @@ static void metrics_are_merged_and_summed(void **state _unused_)
         lab_expect(&lab, "2", "select metrics->>'mine' from vms");
 }
 
+/* The statement looks at the secret itself: a wrong one changes nothing, and holds no right one up beside it. */
+static void a_word_is_taken_from_the_vm_alone(void **state _unused_)
+{
+        static const struct {
+                const char *hostname, *proof;
+                bool demanded, found, allowed;
+        } words[] = {
+                {"vm-1", "wrong", true, true, false}, {"vm-1", NULL, true, true, false},
+                {"vm-1", NULL, false, true, false},   {"vm-1", "right", true, true, true},
+                {"vm-2", NULL, true, true, false},    {"vm-3", "any", true, true, false},
+                {"vm-4", NULL, false, true, true},    {"vm-9", "right", true, false, false},
+        };
+        struct report_answer answers[ARRAY_SIZE(words)] = {0};
+        _cleanup_error_ struct error error = ERROR_NULL;
+        json_t *items = json_array();
+        for (int i = 2; i <= 4; i++)
+                lab_add_vm(&lab, (char[]){'v', 'm', '-', (char)('0' + i), '\0'});
+        lab_exec(&lab, "update vms set token_hash = 'right', status = 'initializing' where hostname = 'vm-1'");
+        for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+                json_t *item = report_status(words[i].hostname, words[i].allowed ? "available" : "error");
+                report_unproven(item, words[i].proof, words[i].demanded);
+                json_array_append_new(items, item);
+        }
+        pg_fine(lab_batch(&lab, report_kind.statement, items, answers, sizeof answers[0], &error), &error);
+        for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+                assert_int_equal(answers[i].found, words[i].found);
+                assert_int_equal(answers[i].allowed, words[i].allowed);
+        }
+        lab_expect(&lab, "vm-1 available,vm-2 running,vm-3 running,vm-4 available",
+                   "select string_agg(hostname || ' ' || status, ',' order by hostname) from vms");
+        lab_expect(&lab, "vm-1,vm-4",
+                   "select string_agg(hostname, ',' order by hostname)"
+                   " from vms v join vm_presence p on p.vm_id = v.id");
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup(each_word_changes_its_own, empty_lab),
+                cmocka_unit_test_setup(a_word_is_taken_from_the_vm_alone, empty_lab),
                 cmocka_unit_test_setup(heartbeats_keep_what_they_do_not_say, empty_lab),
                 cmocka_unit_test_setup(nothing_new_touches_nothing, empty_lab),
                 cmocka_unit_test_setup(assigned_is_shown_for_a_held_seat, empty_lab),

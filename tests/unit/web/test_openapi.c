@@ -145,6 +145,7 @@ static void test_rights_agree(void **state)
                 [RIGHT_PUBLIC] = "",
                 [RIGHT_ADMIN] = "adminBasic adminCookie ",
                 [RIGHT_VM] = "vmToken (none) ",
+                [RIGHT_REPORT] = "vmToken (none) ",
                 [RIGHT_AGENT] = "vmToken (none) ",
                 [RIGHT_LOGS] = "vmToken logToken (none) ",
                 [RIGHT_VM_OR_ADMIN] = "vmToken adminBasic adminCookie (none) ",
