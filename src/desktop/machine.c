@@ -107,6 +107,15 @@ static void control_ended(struct machine *machine)
         machine_settle(machine);
 }
 
+void machine_note_visitors(struct machine *machine)
+{
+        struct hub *hub = machine->hub;
+        if (machine->control_link)
+                errand_run(hub, agent_link_visitors(machine->hostname, machine->control_link,
+                                                    hub_count(hub, machine->hostname, HUB_WATCHER),
+                                                    hub_count(hub, machine->hostname, HUB_HELPER)));
+}
+
 void machine_end_sessions(struct machine *machine, enum hub_end end)
 {
         for (struct list *link = machine->sessions.next, *next; link != &machine->sessions; link = next) {
@@ -222,6 +231,7 @@ void hub_control(struct hub *hub, const char *hostname, const char *link, const 
         machine->told_ms = 0;
         machine_say(machine, json_pack("{s:{s:i, s:i}}", "hello", "ping", PING_MS / 1000, "spare", 1));
         call_want_spare(machine);
+        machine_note_visitors(machine);
         guard_look_again(machine);
 }
 

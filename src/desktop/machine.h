@@ -84,6 +84,8 @@ void machine_say(struct machine *machine, json_t *message); /* takes the referen
 /* The agent is not the VM's (any more): it is sent away, and what passes through it ends. */
 void machine_hang_up(struct machine *machine);
 void machine_end_sessions(struct machine *machine, enum hub_end end);
+/* An administrator came or left: the page of the participant, who may be at another allocator, hears of it. */
+void machine_note_visitors(struct machine *machine);
 unsigned machine_data_count(const struct machine *machine);
 
 /* call.c */

@@ -40,6 +40,8 @@ void session_end(struct session *s, enum hub_end end)
         if (s->call)
                 call_free(s->call);
         list_remove(&s->link);
+        if (machine && s->visit.role != HUB_PARTICIPANT)
+                machine_note_visitors(machine);
         buf_deinit(&s->filtered);
         free(s);
         if (machine)
@@ -186,6 +188,8 @@ void hub_browser(struct hub *hub, const struct hub_visit *visit, int fd, const v
                 session_join(s, spare);
         else
                 s->call = call_new(machine, s);
+        if (visit->role != HUB_PARTICIPANT)
+                machine_note_visitors(machine);
         guard_look_again(machine);
 }
 

@@ -38,10 +38,12 @@ static int decode_seat(const struct db_row *row, void *receiver, struct error *e
         copy(seat->link_url, sizeof seat->link_url, row, 8);
         copy(seat->link_site, sizeof seat->link_site, row, 9);
         copy(seat->secret_hash, sizeof seat->secret_hash, row, 10);
-        seat->cookie = db_bool(row, 11);
-        if (db_null(row, 12))
+        seat->watched = db_bool(row, 11);
+        seat->helped = db_bool(row, 12);
+        seat->cookie = db_bool(row, 13);
+        if (db_null(row, 14))
                 return 0;
-        const char *text = db_text(row, 12);
+        const char *text = db_text(row, 14);
         seat->cookies = json_read(text, strlen(text), error);
         return seat->cookies ? 0 : -EINVAL;
 }
@@ -51,7 +53,8 @@ static int decode_seat(const struct db_row *row, void *receiver, struct error *e
 /* Of a row `v` of vms; `cookie` and `cookies` are expressions. */
 #define SEAT(cookie, cookies) \
         "v.hostname, v.email, " SHOWN("v") ", v.tenancy, v.generation, coalesce(s.assist_until > now(), false)," \
-        " s.return_hash, l.vm_id is not null, l.url, l.site, v.token_hash, " cookie ", " cookies
+        " s.return_hash, l.vm_id is not null, l.url, l.site, v.token_hash," \
+        " coalesce(l.watchers > 0, false), coalesce(l.helpers > 0, false), " cookie ", " cookies
 #define SEAT_JOINS \
         " left join desktop_seats s on s.vm_id = v.id and s.tenancy = v.tenancy" \
         " left join agent_links l on l.vm_id = v.id"
@@ -234,7 +237,8 @@ struct db_query agent_link_set(const char *hostname, const char *link, const cha
                 .sql = "with put as ("
                        "   insert into agent_links (vm_id, link, url) select id, $2, $3 from vms where hostname = $1"
                        "   on conflict (vm_id) do update set link = excluded.link, url = excluded.url,"
-                       "      site = current_setting('lablink.site', true), since = now() returning 1)"
+                       "      site = current_setting('lablink.site', true), since = now(), watchers = 0, helpers = 0"
+                       "   returning 1)"
                        " select exists (select 1 from put)",
                 // clang-format on
                 .rows = DB_ONE,
@@ -242,6 +246,18 @@ struct db_query agent_link_set(const char *hostname, const char *link, const cha
                 .idempotent = true,
         };
         return db_query(&statement, ret, DB_TEXT(hostname), DB_TEXT(link), DB_TEXT(url));
+}
+
+struct db_query agent_link_visitors(const char *hostname, const char *link, unsigned watchers, unsigned helpers)
+{
+        static const struct db_statement statement = {
+                .name = "agent_link_visitors",
+                .sql = "update agent_links l set watchers = $3, helpers = $4 from vms v"
+                       " where v.id = l.vm_id and v.hostname = $1 and l.link = $2",
+                .rows = DB_NO_ROWS,
+                .idempotent = true,
+        };
+        return db_query(&statement, NULL, DB_TEXT(hostname), DB_TEXT(link), DB_INT(watchers), DB_INT(helpers));
 }
 
 struct db_query agent_link_clear(const char *hostname, const char *link)

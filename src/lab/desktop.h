@@ -26,6 +26,7 @@ struct desktop_seat {
         bool linked;          /* the VM's agent is connected to an allocator */
         char link_url[256];   /* to that allocator, for browsers; "": this lab's own URL */
         char link_site[25];   /* its site (lab/site.h); "": none is known */
+        bool watched, helped; /* administrators are connected to it there */
         char secret_hash[65]; /* of the VM's secret; "": it has none */
         /* Hashes; desktop_guard: of all cookies of this tenancy; desktop_ticket_take: of the one that asked for the ticket.
          * Owned: desktop_seat_deinit. */
@@ -61,6 +62,8 @@ struct db_query desktop_audit(const char *who, const char *action, const char *h
 
 /* `link` is the name of this connection; `url` as desktop_seat.link_url. *ret: the VM exists. */
 struct db_query agent_link_set(const char *hostname, const char *link, const char *url, struct flag_answer *ret);
+/* How many administrators watch and help through this connection. */
+struct db_query agent_link_visitors(const char *hostname, const char *link, unsigned watchers, unsigned helpers);
 /* The connection ended; does nothing when a newer one was written meanwhile. */
 struct db_query agent_link_clear(const char *hostname, const char *link);
 /* The web process of this name (with which its links begin) has just started: what others of this site left goes. */

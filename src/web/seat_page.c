@@ -104,8 +104,8 @@ static int state_shown(struct task *t)
                 t, 200,
                 json_pack("{s:s, s:s, s:s, s:b, s:b, s:b, s:b, s:o}", "hostname", s->seat.hostname, "email",
                           s->seat.email, "status", s->seat.status, "linked", s->seat.linked, "assist", s->seat.assist,
-                          "watching", hub_count(hub, s->seat.hostname, HUB_WATCHER) > 0, "assisting",
-                          hub_count(hub, s->seat.hostname, HUB_HELPER) > 0, "open",
+                          "watching", here ? hub_count(hub, s->seat.hostname, HUB_WATCHER) > 0 : s->seat.watched,
+                          "assisting", here ? hub_count(hub, s->seat.hostname, HUB_HELPER) > 0 : s->seat.helped, "open",
                           here ? json_integer(hub_count(hub, s->seat.hostname, HUB_PARTICIPANT)) : json_null()));
 }
 
@@ -170,12 +170,13 @@ static int watch_shown(struct task *t)
         struct seat_page_state *s = t->state;
         const char *hostname = request_argument(t, "hostname");
         bool assist = request_query(t, "assist") != NULL;
-        if (!s->brief.found)
+        if (!s->seat.found)
                 return web_unknown_vm(t);
         _cleanup_free_ char *socket = xasprintf("/desktop/ws?%s=%s", assist ? "assist" : "view", hostname);
         json_t *model = page_model(assist ? "assist" : "view", hostname, socket);
         bool may = !str_eq(web_of(t)->config->desktop.assist, "never");
         json_object_set_new(model, "may_assist", json_boolean(may));
+        json_object_set_new(model, "link", json_string(s->seat.link_url));
         return reply_view(t, 200, "desktop", model);
 }
 
@@ -185,5 +186,5 @@ int desktop_watch(struct task *t)
         const char *hostname = request_argument(t, "hostname");
         if (!hostname_valid(hostname))
                 return web_unknown_vm(t);
-        return db_await(t, vm_brief(hostname, &s->brief), watch_shown);
+        return db_await(t, desktop_guard(hostname, &s->seat), watch_shown);
 }

@@ -3,14 +3,12 @@
 
 #include "lab/desktop.h"
 #include "lab/hosting.h"
-#include "lab/vm.h"
 #include "web/seat_door.h"
 
 struct seat_page_state {
         char cookie_hash[TOKEN_HASH_LENGTH + 1];
         struct desktop_seat seat;
         struct flag_answer done;
-        struct vm_brief brief;
         struct hosting hosting;
 };
 void seat_page_state_free(void *state);

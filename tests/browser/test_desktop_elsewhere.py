@@ -30,6 +30,14 @@ def test_the_page_finds_the_desktop_wherever_it_is(chromium, pair):  # noqa: F81
         complaints = [entry for entry in chromium.get_log("browser") if not any(word in entry["message"] for word in EXPECTED)]
         assert not complaints, "a page that is sent elsewhere: %r" % complaints
 
+        chromium.get(b.admin_url("/admin/desktop/vm-1"))  # an administrator has to be known there
+        chromium.get(b.url + "/admin/desktop/vm-1")
+        wait_until(lambda: "connected to another allocator" in says(chromium), PATIENCE, lambda: says(chromium))
+        link = chromium.find_element(By.CSS_SELECTOR, "#banner [data-action]").get_attribute("href")
+        assert link == "http://localhost:%d/admin/desktop/vm-1" % a.port
+        chromium.get(b.url + "/desktop")
+        connected(chromium)
+
         balancer.target = b.port
         a.kill_all()
         connected(chromium, 2)

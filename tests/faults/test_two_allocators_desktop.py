@@ -2,6 +2,7 @@
 What is done at either reaches the socket at the other, and each can take over the desktops of one that is gone."""
 
 import asyncio
+import base64
 import contextlib
 import time
 
@@ -16,6 +17,10 @@ from workshop import JSON
 
 def call(what, *words, **more):
     return asyncio.get_running_loop().run_in_executor(None, lambda: what(*words, **more))
+
+
+def told(lab, cookie):
+    return lab.get("/api/desktop", headers={"Cookie": "lablink_seat=" + cookie}).json()
 
 
 @contextlib.asynccontextmanager
@@ -44,6 +49,12 @@ def test_the_page_at_one_and_the_tunnel_at_the_other(pair):
 
     async def go():
         async with desktop_page(b, a, first["cookie"]) as page:
+            assert (await call(a.get, "/admin", admin=True)).status_code == 200
+            admin = {"Authorization": "Basic " + base64.b64encode(":".join(a.admin).encode()).decode()}
+            async with browse(a, headers=admin, query="?view=vm-1") as watcher:
+                await shows_the_desktop(watcher)
+                await call(wait_until, lambda: told(b, first["cookie"])["watching"], PATIENCE)
+            await call(wait_until, lambda: not told(b, first["cookie"])["watching"], PATIENCE)
             second = await call(claim, b, return_code=first["return_code"])
             assert await ending(page) == (4001, "elsewhere")
         async with desktop_page(b, a, second["cookie"]) as page:

@@ -211,12 +211,19 @@ function connect(url = socketUrl(), protocols = ["binary"]) {
         setQuality();
 }
 
-/* Another allocator has the machine: it takes a ticket instead of the cookie. */
+/* Another allocator has the machine: it takes a ticket instead of the cookie. An administrator has to be known there. */
 async function elsewhere() {
+        const {link} = document.body.dataset;
+        if (!seat && link) {
+                over = true;
+                const there = {text: "Open it there", href: `${link}/admin/desktop/${encodeURIComponent(hostname)}${location.search}`};
+                return banner("This machine is connected to another allocator", link, there, false);
+        }
+        if (!seat)
+                return setTimeout(() => location.reload(), RETRY_MOST); /* the next page knows where */
         try {
                 const response = await fetch(at("/api/desktop/ticket"), {method: "POST", headers: {Accept: "application/json"}});
                 const {url, protocols} = await response.json();
-                const {link} = document.body.dataset;
                 if (url.startsWith("ws") && (!link || new URL(url).host !== new URL(link).host))
                         return setTimeout(() => location.reload(), RETRY_MOST); /* this page may not speak to it: the next one may */
                 return connect(url.startsWith("/") ? socketUrl(url) : url, protocols);

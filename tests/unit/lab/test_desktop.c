@@ -204,6 +204,11 @@ static void where_the_agent_is(void **state _unused_)
         lab_run(&lab, desktop_guard("vm-1", &seat));
         assert_true(seat.linked);
         assert_string_equal(seat.link_url, "https://b.example");
+        assert_false(seat.watched || seat.helped);
+        lab_run(&lab, agent_link_visitors("vm-1", "l1", 1, 1)); /* an older connection has nothing to say */
+        lab_run(&lab, agent_link_visitors("vm-1", "l2", 2, 0));
+        lab_run(&lab, desktop_guard("vm-1", &seat));
+        assert_true(seat.watched && !seat.helped);
         lab_run(&lab, agent_link_clear("vm-1", "l2"));
         lab_run(&lab, desktop_guard("vm-1", &seat));
         assert_false(seat.linked);
