@@ -326,7 +326,7 @@ def test_logs_in_and_out(lab):
 
 @pytest.mark.parametrize("sent, stored", [
     (b"bad \xff byte", "bad \ufffd byte"), (b"half \\ud83d pair", "half \ufffd pair"), (b"whole \\ud83d\\ude00", "whole \U0001f600"),
-    (b"raw \x00 nul", "raw \ufffd nul"), (b"\x1b[31mred", "\x1b[31mred")], ids=["byte", "surrogate", "pair", "nul", "control"])
+    (b"raw \x00 nul", "raw \ufffd nul"), (b"\x1b[31mred", "red")], ids=["byte", "surrogate", "pair", "nul", "control"])
 def test_no_log_is_lost_for_a_byte(lab, sent, stored):
     lab.add_vm(VM)
     raw = b'{"log_stream": "%s", "messages": ["%s"]}' % (VM.encode(), sent)
