@@ -202,7 +202,7 @@ static int compare_hashes(const void *a, const void *b)
         return memcmp(a, b, HASH_LENGTH);
 }
 
-static void sweep_folder(const struct store *store, const char *folder, const char (*kept)[HASH_LENGTH], size_t n)
+static void sweep_folder(const struct store *store, const char *folder, const struct hashes *keep)
 {
         int fd = openat(store->objects, folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         DIR *dir = fd < 0 ? NULL : fdopendir(fd);
@@ -214,7 +214,7 @@ static void sweep_folder(const struct store *store, const char *folder, const ch
                 char hash[HASH_LENGTH + 1];
                 if (snprintf(hash, sizeof hash, "%s%s", folder, file->d_name) != HASH_LENGTH || !hash_is_good(hash))
                         continue;
-                if (!n || !bsearch(hash, kept, n, HASH_LENGTH, compare_hashes))
+                if (!keep->n || !bsearch(hash, keep->list, keep->n, HASH_LENGTH, compare_hashes))
                         unlinkat(dirfd(dir), file->d_name, 0);
         }
         closedir(dir);
@@ -244,7 +244,7 @@ void store_unlock(const struct store *store)
         flock(store->top, LOCK_UN);
 }
 
-void store_sweep(const struct store *store, const struct entries *keep)
+void store_sweep(const struct store *store, struct hashes *keep)
 {
         DIR *dir = NULL;
         int top = openat(store->objects, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -252,13 +252,10 @@ void store_sweep(const struct store *store, const struct entries *keep)
                 closep(&top);
                 return;
         }
-        char(*kept)[HASH_LENGTH] = xcalloc(keep->n + 1, HASH_LENGTH);
-        for (size_t i = 0; i < keep->n; i++)
-                memcpy(kept[i], keep->list[i].hash, HASH_LENGTH);
-        qsort(kept, keep->n, HASH_LENGTH, compare_hashes);
+        if (keep->n)
+                qsort(keep->list, keep->n, HASH_LENGTH, compare_hashes);
         for (struct dirent *one; (one = readdir(dir));)
                 if (strlen(one->d_name) == 2 && strcmp(one->d_name, "..") != 0)
-                        sweep_folder(store, one->d_name, kept, keep->n);
+                        sweep_folder(store, one->d_name, keep);
         closedir(dir);
-        free(kept);
 }

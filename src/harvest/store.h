@@ -87,8 +87,12 @@ int store_read(const struct store *store, const char *hash, int *ret_fd);
 int store_lock_shared(const struct store *store);
 int store_lock(const struct store *store, int64_t wait_ms);
 void store_unlock(const struct store *store);
-/* Removes objects that `keep` does not name. Under the lock. */
-void store_sweep(const struct store *store, const struct entries *keep);
+/* Removes objects that `keep` does not name; sorts it. Under the lock. */
+struct hashes {
+        char (*list)[HASH_LENGTH];
+        size_t n;
+};
+void store_sweep(const struct store *store, struct hashes *keep);
 
 /* --- lists --------------------------------------------------------------------------------------------------------- */
 

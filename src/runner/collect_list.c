@@ -175,6 +175,16 @@ void list_flush(struct collecting *c)
                 c->list_error = -errno;
 }
 
+static struct entries *had_of(struct collecting *c, struct seat_row *row)
+{
+        return row->asked ? &c->harvest.seats[row->index].had : &row->had;
+}
+
+static struct entries *now_of(struct collecting *c, const struct seat_row *row)
+{
+        return row->asked ? &c->now[row->index] : NULL;
+}
+
 /* What is lost would break the archive for all the rest. */
 static void carry_one(struct collecting *c, const char *folder, const struct entry *entry)
 {
@@ -190,8 +200,7 @@ static void carry_one(struct collecting *c, const char *folder, const struct ent
 
 static void carry_over(struct collecting *c, struct seat_row *row)
 {
-        struct entries *had = row->asked ? &c->harvest.seats[row->index].had : &row->had;
-        struct entries *now = row->asked ? &c->now[row->index] : NULL;
+        struct entries *had = had_of(c, row), *now = now_of(c, row);
         for (size_t i = 0; i < had->n; i++)
                 if (!now || !entries_find(now, had->list[i].path))
                         carry_one(c, row->folder, &had->list[i]);
@@ -213,27 +222,30 @@ int list_end(struct collecting *c, struct error *error)
         return c->list_error < 0 ? error_errno(error, -c->list_error, "cannot write the list of the collection") : 0;
 }
 
-static void keep_hash(struct entries *kept, const struct entry *entry)
+static void keep_row(struct collecting *c, struct seat_row *row, struct hashes *keep)
 {
-        struct entry copy = {0};
-        memcpy(copy.hash, entry->hash, sizeof copy.hash);
-        entries_add(kept, &copy);
-}
-
-static void keep_row(struct collecting *c, struct seat_row *row, struct entries *kept)
-{
-        struct entries *had = row->asked ? &c->harvest.seats[row->index].had : &row->had;
-        struct entries *now = row->asked ? &c->now[row->index] : NULL;
+        struct entries *had = had_of(c, row), *now = now_of(c, row);
         for (size_t i = 0; i < had->n; i++)
                 if (!now || !entries_find(now, had->list[i].path))
-                        keep_hash(kept, &had->list[i]);
+                        memcpy(keep->list[keep->n++], had->list[i].hash, HASH_LENGTH);
         for (size_t i = 0; now && i < now->n; i++)
-                keep_hash(kept, &now->list[i]);
+                memcpy(keep->list[keep->n++], now->list[i].hash, HASH_LENGTH);
+}
+
+static void sweep(struct collecting *c)
+{
+        size_t most = 1;
+        for (size_t i = 0; i < c->n_rows; i++)
+                most += had_of(c, &c->rows[i])->n + (c->rows[i].asked ? now_of(c, &c->rows[i])->n : 0);
+        struct hashes keep = {.list = xcalloc(most, HASH_LENGTH)};
+        for (size_t i = 0; i < c->n_rows; i++)
+                keep_row(c, &c->rows[i], &keep);
+        store_sweep(&c->store, &keep);
+        free(keep.list);
 }
 
 void lists_tidy(struct collecting *c, int64_t list)
 {
-        struct entries kept = {0};
         if (store_lock(&c->store, 0) < 0) /* somebody reads: the next round tidies */
                 return;
         DIR *dir = opendir(c->store.directory);
@@ -245,9 +257,6 @@ void lists_tidy(struct collecting *c, int64_t list)
         }
         if (dir)
                 closedir(dir);
-        for (size_t i = 0; i < c->n_rows; i++)
-                keep_row(c, &c->rows[i], &kept);
-        store_sweep(&c->store, &kept);
+        sweep(c);
         store_unlock(&c->store);
-        entries_clear(&kept);
 }
