@@ -199,8 +199,9 @@ def measure(args):
             rows.append({
                 "what": label, **result, "of_epoll": result["rate"] / floor["rate"],
                 "of_pgbench": result["rate"] / base[kind] if kind else None, "pgbench": kind, "goal": goal})
+        claims = rush(lab)  # before the lines: a commit would wait for what those leave to the disk
         rows.append(log_lines(lab, base, args))
-        rows += [rush(lab), idle, waiters(lab), {"what": "web process, afterwards (RSS)", "value": resident_mb(web), "unit": "MB", "below": None}]
+        rows += [claims, idle, waiters(lab), {"what": "web process, afterwards (RSS)", "value": resident_mb(web), "unit": "MB", "below": None}]
         rows.append(first_answer(lab))
     return rows
 
