@@ -13,6 +13,7 @@
 #include "db/internal.h"
 
 #define ITEMS_MAX 256
+#define TEXT_USUAL ((size_t)1 << 20) /* bytes of a statement's items: while the database takes them the next are made */
 #define WAITING_MAX 20000
 
 struct batch_item {
@@ -131,29 +132,30 @@ static void on_answer(void *owner, const PGresult *result, struct error *error)
 
 /* --- sending ------------------------------------------------------------------------------------------------------ */
 
-static void take_item(struct batch *batch, json_t *array, struct batch_item *item)
+static void take_item(struct batch *batch, struct buf *text, struct batch_item *item)
 {
         list_remove(&item->link);
         batch->n_waiting--;
         item->sent = true;
         json_object_set_new(item->json, "ord", json_integer((json_int_t)batch->n_sent));
-        json_array_append(array, item->json);
+        buf_addc(text, batch->n_sent ? ',' : '[');
+        json_write(item->json, text);
         batch->sent[batch->n_sent++] = item;
 }
 
 /* The oldest items, each key once; what stands behind an item of its own key that must wait, waits too. */
-static void gather(struct batch *batch, json_t *array)
+static void gather(struct batch *batch, struct buf *text)
 {
         _cleanup_json_ json_t *keys = json_object();
         size_t max = batch->kind->items_max ? batch->kind->items_max : ITEMS_MAX;
         list_for_each (link, &batch->waiting) {
                 struct batch_item *item = list_entry(link, struct batch_item, link);
-                if (batch->n_sent == max || (item->alone && batch->n_sent))
+                if (batch->n_sent == max || text->len >= TEXT_USUAL || (item->alone && batch->n_sent))
                         break;
                 if (json_object_get(keys, item->key))
                         continue;
                 json_object_set_new(keys, item->key, json_true());
-                take_item(batch, array, item);
+                take_item(batch, text, item);
                 if (item->alone)
                         break;
         }
@@ -161,10 +163,10 @@ static void gather(struct batch *batch, json_t *array)
 
 static void send_batch(struct batch *batch)
 {
-        _cleanup_json_ json_t *array = json_array();
-        gather(batch, array);
-        _cleanup_free_ char *text = json_text(array);
-        struct db_query query = db_query(batch->kind->statement, NULL, DB_TEXT(text));
+        _cleanup_buf_ struct buf text = BUF_NULL;
+        gather(batch, &text);
+        buf_addc(&text, ']');
+        struct db_query query = db_query(batch->kind->statement, NULL, DB_TEXT(buf_str(&text)));
         batch->request = db_pool_send(batch->loop->db, &query, on_answer, batch);
         db_pool_dispatch(batch->loop->db);
 }

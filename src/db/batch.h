@@ -12,7 +12,7 @@ struct batch;
 
 struct batch_kind {
         const struct db_statement *statement; /* DB_MANY; `decode` gets a struct batch_answer's receiver for its ord */
-        size_t items_max;                     /* in one statement; 0: 256 */
+        size_t items_max; /* in one statement; 0: 256. Fewer when they are large: see TEXT_USUAL in batch.c */
 };
 
 struct batch *batch_new(struct loop *loop, const struct batch_kind *kind);
