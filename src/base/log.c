@@ -100,6 +100,13 @@ static void make_line(struct buf *line, enum log_level level, const char *text)
         buf_addc(line, '\n');
 }
 
+static void format_line(struct buf *line, enum log_level level, const char *format, va_list args)
+{
+        char text[LINE_MAX_BYTES]; /* what does not fit would be cut anyway */
+        vsnprintf(text, sizeof text, format, args);
+        make_line(line, level, text);
+}
+
 void log_flush(void)
 {
         size_t len = held.len;
@@ -112,14 +119,12 @@ void log_flush(void)
 void log_write(enum log_level level, const char *format, ...)
 {
         _cleanup_buf_ struct buf line = BUF_NULL;
-        char text[LINE_MAX_BYTES]; /* what does not fit would be cut anyway */
         va_list args;
         if (level < setup.least)
                 return;
         va_start(args, format);
-        vsnprintf(text, sizeof text, format, args);
+        format_line(&line, level, format, args);
         va_end(args);
-        make_line(&line, level, text);
         log_flush();
         ssize_t ignored _unused_ = write(STDERR_FILENO, line.data, line.len);
 }

@@ -1,7 +1,8 @@
 /*
  * Who may call what: one gate before every route. Order: cross-site requests, then the administrator's or the VM's
  * right. A VM proves itself by its own secret where `token` mode demands it, on the socket of local VMs, and wherever
- * its row holds the hash of one; it speaks only for itself.
+ * its row holds the hash of one; it speaks only for itself. What it reports passes here: the statement that writes it
+ * asks.
  */
 #include <errno.h>
 #include <stdio.h>
