@@ -40,7 +40,7 @@ void finds_add(struct finds *finds, struct found *found)
         *found = (struct found){0};
 }
 
-/* Without the last byte of a character that was cut, and no character in the middle. */
+/* What is no UTF-8, such as half a character at a cut, and what is no text becomes %XX. */
 static void add_shown(const char *text, size_t len, struct buf *out)
 {
         for (size_t i = 0; i < len;) {

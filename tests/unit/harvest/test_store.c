@@ -43,7 +43,7 @@ static void bring(int work, const char *text, struct entry *ret, char name[32])
         assert_int_equal(incoming_write(&incoming, text, strlen(text)), 0);
         assert_int_equal(incoming_end(&incoming, ret->hash), 0);
         ret->size = incoming.size;
-        strcpy(name, incoming.name);
+        memcpy(name, incoming.name, sizeof incoming.name);
         incoming.name[0] = '\0';
         incoming_drop(work, &incoming);
 }
