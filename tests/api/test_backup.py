@@ -430,7 +430,8 @@ def test_external_database(server):
             connection.execute("lock table vms in access exclusive mode")
             command = subprocess.Popen([str(BUILD / "lablink"), "--config", str(lab.config_file), "--state-dir", str(lab.state), "db", "backup", "lab.dump"],
                                        cwd=lab.directory, env={**lab.environ(), "LABLINK_SECRET": "canary-other"}, stdin=subprocess.DEVNULL)
-            dump = wait_until(lambda: [process for process in all_processes() if process.ppid == command.pid and process.program == "pg_dump"], PATIENCE)[0]
+            dump = wait_until(lambda: [process for process in all_processes() if process.ppid == command.pid
+                                          and process.program == "pg_dump" and "--version" not in process.argv], PATIENCE)[0]
             for process in (dump, Process(command.pid)):
                 assert PASSWORD not in process.command, process
             environment = pathlib.Path("/proc/%d/environ" % dump.pid).read_text()
