@@ -39,10 +39,10 @@ static const struct db_statement report_statement = {
         .sql = "with item as ("
                "   select * from jsonb_to_recordset($1::jsonb) as i(ord int, hostname text, status text, in_use boolean,"
                "       has_health boolean, healthy boolean, beat boolean, boot_id text, generation bigint, uptime float8,"
-               "       unproven boolean, proof text, demanded boolean)),"
+               "       proven boolean, proof text, demanded boolean)),"
                " locked as materialized ("
-               "   select v.id, i.ord, i.unproven is not true or case when v.token_hash is null then not i.demanded"
-               "       else v.token_hash is not distinct from i.proof end as allowed"
+               "   select v.id, i.ord, coalesce(i.proven or case when v.token_hash is null then not i.demanded"
+               "       else v.token_hash = i.proof end, false) as allowed"
                "     from vms v join item i on i.hostname = v.hostname order by v.hostname for no key update of v),"
                " changed as ("
                "   update vms v set"
@@ -89,12 +89,18 @@ static const struct db_statement wait_statement = {
 
 const struct batch_kind wait_kind = {.statement = &wait_statement};
 
-void report_unproven(json_t *item, const char *proof, bool demanded)
+json_t *report_with_proof(json_t *item, const char *proof, bool demanded)
 {
-        json_object_set_new(item, "unproven", json_true());
         json_object_set_new(item, "demanded", json_boolean(demanded));
         if (proof)
                 json_object_set_new(item, "proof", json_string(proof));
+        return item;
+}
+
+json_t *report_proven(json_t *item)
+{
+        json_object_set_new(item, "proven", json_true());
+        return item;
 }
 
 void report_key(const char *hostname, const char *proof, char key[REPORT_KEY_SIZE])

@@ -28,9 +28,11 @@ extern const struct batch_kind wait_kind;
 /* `boot_id` may be NULL; `generation` and `uptime` negative when not said. */
 json_t *report_heartbeat(const char *hostname, const char *boot_id, int64_t generation, double uptime);
 extern const struct batch_kind report_kind;
-/* Nobody has asked yet whose word this is: the statement does. `proof`: the hash of the secret that came with it, or NULL;
- * `demanded`: a VM without a secret may say nothing. */
-void report_unproven(json_t *item, const char *proof, bool demanded);
+/* Whose word an item of report_kind is must be said by one of these, else it is refused. With a proof the statement itself
+ * looks at the secret: `proof` is the hash of the one that came, or NULL; `demanded`: a VM without a secret may say
+ * nothing. Proven: the gate has looked already. Both give `item` back. */
+json_t *report_with_proof(json_t *item, const char *proof, bool demanded);
+json_t *report_proven(json_t *item);
 /* The key in a batch: words of one VM keep their order, and whoever guesses a secret holds nobody up, because words with
  * different proofs share a statement. `proof` may be NULL. */
 #define REPORT_KEY_SIZE (HOSTNAME_MAX + TOKEN_HASH_LENGTH + 2)

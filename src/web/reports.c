@@ -34,9 +34,9 @@ static int send_item_named(struct task *t, json_t *item, task_step next, const c
         struct report_state *s = t->state;
         char key[REPORT_KEY_SIZE], hash[TOKEN_HASH_LENGTH + 1];
         const char *proof = web_proof(t, hash);
-        report_unproven(item, proof, web_token_demanded(t));
         report_key(s->hostname, proof, key);
-        return batch_await_named(t, web_of(t)->reports, key, item, &s->answer, next, name);
+        return batch_await_named(t, web_of(t)->reports, key, report_with_proof(item, proof, web_token_demanded(t)),
+                                 &s->answer, next, name);
 }
 #define send_item(t, item, next) send_item_named((t), (item), (next), #next)
 

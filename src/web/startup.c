@@ -137,5 +137,6 @@ int startup_wait(struct task *t)
         request_no_deadline(t);
         char key[REPORT_KEY_SIZE], hash[TOKEN_HASH_LENGTH + 1];
         report_key(s->hostname, web_proof(t, hash), key);
-        return batch_await(t, web_of(t)->reports, key, report_seen(s->hostname), &s->seen, startup_known);
+        return batch_await(t, web_of(t)->reports, key, report_proven(report_seen(s->hostname)), &s->seen,
+                           startup_known);
 }

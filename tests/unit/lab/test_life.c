@@ -65,7 +65,7 @@ static void report(const struct batch_kind *kind, json_t *item, bool there)
         _cleanup_error_ struct error error = ERROR_NULL;
         struct report_answer answer = {0};
         json_t *items = json_array();
-        json_array_append_new(items, item);
+        json_array_append_new(items, report_proven(item));
         pg_fine(lab_batch(&lab, kind->statement, items, &answer, sizeof answer, &error), &error);
         assert_int_equal(answer.found, there);
 }

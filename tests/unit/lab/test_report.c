@@ -20,9 +20,9 @@ static void say(json_t *item)
         _cleanup_error_ struct error error = ERROR_NULL;
         struct report_answer answer = {0};
         json_t *items = json_array();
-        json_array_append_new(items, item);
+        json_array_append_new(items, report_proven(item));
         pg_fine(lab_batch(&lab, report_kind.statement, items, &answer, sizeof answer, &error), &error);
-        assert_true(answer.found);
+        assert_true(answer.found && answer.allowed);
 }
 
 static void each_word_changes_its_own(void **state _unused_)
@@ -100,7 +100,7 @@ static void many_vms_in_one_statement(void **state _unused_)
         lab_exec(&lab, "insert into vms (hostname) select 'many-' || i from generate_series(1, %d) i", N);
         for (int i = N; i >= 1; i--) {
                 _cleanup_free_ char *name = xasprintf("many-%d", i);
-                json_array_append_new(items, report_status(name, i % 2 ? "running" : "error"));
+                json_array_append_new(items, report_proven(report_status(name, i % 2 ? "running" : "error")));
         }
         json_array_append_new(items, report_status("nobody", "running"));
         assert_int_equal(lab_batch(&lab, report_kind.statement, items, answers, sizeof answers[0], NULL), 0);
@@ -132,7 +132,7 @@ static void *reporter_main(void *argument)
                 for (int i = 0; i < 20; i++) {
                         int vm = r->number % 2 ? i : 19 - i;
                         _cleanup_free_ char *name = xasprintf("vm-%d", vm);
-                        json_t *item = r->number ? report_in_use(name, round % 2)
+                        json_t *item = r->number ? report_proven(report_in_use(name, round % 2))
                                                  : report_metrics(name, json_pack("{s:i}", "n", round));
                         json_object_set_new(item, "ord", json_integer(i));
                         json_array_append_new(items, item);
@@ -264,7 +264,7 @@ static void a_word_is_taken_from_the_vm_alone(void **state _unused_)
                 {"vm-2", NULL, true, true, false},    {"vm-3", "any", true, true, false},
                 {"vm-4", NULL, false, true, true},    {"vm-9", "right", true, false, false},
         };
-        struct report_answer answers[ARRAY_SIZE(words)] = {0};
+        struct report_answer answers[ARRAY_SIZE(words) + 1] = {0};
         _cleanup_error_ struct error error = ERROR_NULL;
         json_t *items = json_array();
         for (int i = 2; i <= 4; i++)
@@ -272,14 +272,15 @@ static void a_word_is_taken_from_the_vm_alone(void **state _unused_)
         lab_exec(&lab, "update vms set token_hash = 'right', status = 'initializing' where hostname = 'vm-1'");
         for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
                 json_t *item = report_status(words[i].hostname, words[i].allowed ? "available" : "error");
-                report_unproven(item, words[i].proof, words[i].demanded);
-                json_array_append_new(items, item);
+                json_array_append_new(items, report_with_proof(item, words[i].proof, words[i].demanded));
         }
+        json_array_append_new(items, report_status("vm-2", "error")); /* of whom nothing was said */
         pg_fine(lab_batch(&lab, report_kind.statement, items, answers, sizeof answers[0], &error), &error);
         for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
                 assert_int_equal(answers[i].found, words[i].found);
                 assert_int_equal(answers[i].allowed, words[i].allowed);
         }
+        assert_true(answers[ARRAY_SIZE(words)].found && !answers[ARRAY_SIZE(words)].allowed);
         lab_expect(&lab, "vm-1 available,vm-2 running,vm-3 running,vm-4 available",
                    "select string_agg(hostname || ' ' || status, ',' order by hostname) from vms");
         lab_expect(&lab, "vm-1,vm-4",
