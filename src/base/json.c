@@ -153,99 +153,15 @@ int json_mend(const char *data, size_t len, size_t max, struct buf *out)
         return out->len > max ? -E2BIG : 0;
 }
 
-/* --- writing ------------------------------------------------------------------------------------------------------ */
-
-static void write_escaped(unsigned char c, struct buf *out)
-{
-        static const char letters[] = "\b\f\n\r\t\"\\", names[] = "bfnrt\"\\";
-        const char *letter = c ? strchr(letters, c) : NULL;
-        if (letter) {
-                buf_addc(out, '\\');
-                buf_addc(out, names[letter - letters]);
-        } else {
-                add_control((char)c, out);
-        }
-}
-
-/* Most bytes stand for themselves: what lies between two that do not is copied at once. */
-static void write_string(const char *text, size_t len, struct buf *out)
-{
-        size_t from = 0;
-        buf_reserve(out, len + 2);
-        buf_addc(out, '"');
-        for (size_t i = 0; i < len; i++) {
-                unsigned char c = (unsigned char)text[i];
-                if (c >= 0x20 && c != '"' && c != '\\')
-                        continue;
-                buf_add(out, text + from, i - from);
-                write_escaped(c, out);
-                from = i + 1;
-        }
-        buf_add(out, text + from, len - from);
-        buf_addc(out, '"');
-}
-
-static void write_object(const json_t *object, struct buf *out)
-{
-        const char *key, *comma = "";
-        json_t *value;
-        buf_addc(out, '{');
-        json_object_foreach ((json_t *)object, key, value) {
-                buf_adds(out, comma);
-                write_string(key, strlen(key), out);
-                buf_addc(out, ':');
-                json_write(value, out);
-                comma = ",";
-        }
-        buf_addc(out, '}');
-}
-
-static void write_array(const json_t *array, struct buf *out)
-{
-        size_t index;
-        json_t *value;
-        buf_addc(out, '[');
-        json_array_foreach (array, index, value) {
-                if (index > 0)
-                        buf_addc(out, ',');
-                json_write(value, out);
-        }
-        buf_addc(out, ']');
-}
-
 static int add_chunk(const char *data, size_t len, void *out)
 {
         buf_add(out, data, len);
         return 0;
 }
 
-/* jansson writes character by character, which is most of what a small answer costs; reals are left to it. */
 void json_write(const json_t *value, struct buf *out)
 {
-        switch (json_typeof(value)) {
-        case JSON_OBJECT:
-                write_object(value, out);
-                break;
-        case JSON_ARRAY:
-                write_array(value, out);
-                break;
-        case JSON_STRING:
-                write_string(json_string_value(value), json_string_length(value), out);
-                break;
-        case JSON_INTEGER:
-                buf_addi(out, json_integer_value(value));
-                break;
-        case JSON_REAL:
-                json_dump_callback(value, add_chunk, out, JSON_ENCODE_ANY);
-                break;
-        case JSON_TRUE:
-        case JSON_FALSE:
-                buf_adds(out, json_is_true(value) ? "true" : "false");
-                break;
-        case JSON_NULL:
-                buf_adds(out, "null");
-                break;
-        }
+        json_dump_callback(value, add_chunk, out, JSON_COMPACT | JSON_ENCODE_ANY);
 }
 
 char *json_text(const json_t *value)

@@ -163,28 +163,6 @@ static void writes_compact(void **state _unused_)
         assert_null(json_get_string(NULL, "a"));
 }
 
-/* The writer is our own: it must write what jansson writes. */
-static void writes_as_jansson_does(void **state _unused_)
-{
-        static const char *const texts[] = {
-                "{}",
-                "[]",
-                "[[],{},[{}],\"\"]",
-                "[true,false,null,0,-1,9223372036854775807,-9223372036854775808,10,100]",
-                "[1.5,-0.0,1e300,0.1,1.0]",
-                "\"plain\"",
-                "{\"a\\\"b\\\\\":{\"\\n\":[\"\\u0000\\u0001\\b\\t\\n\\f\\r\\u0010\\u007f/\\\"\\\\\"]}}",
-                "[\"\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80\",\"\\u2028\",\"\\\\\",\"\\\\\\\"\",\"x\\\"\"]",
-        };
-        for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
-                _cleanup_json_ json_t *value = read_text(texts[i]);
-                assert_non_null(value);
-                _cleanup_free_ char *ours = json_text(value);
-                _cleanup_free_ char *theirs = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
-                assert_string_equal(ours, theirs);
-        }
-}
-
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -198,7 +176,6 @@ int main(void)
                 cmocka_unit_test(mending_stops_where_it_grows_too_much),
                 cmocka_unit_test(nul_in_a_text_is_kept),
                 cmocka_unit_test(writes_compact),
-                cmocka_unit_test(writes_as_jansson_does),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
