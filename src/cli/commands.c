@@ -29,7 +29,7 @@ const struct command commands[] = {
         {"vm list", NULL, "List the VMs and who has which seat.", run_vm_list, 0, 0, 0},
         {"vm show", "NAME", "Show all that is known of one VM.", run_vm_show, 0, 1, 1, COMPLETES_VM},
         {"vm watch", NULL, "Show VMs whenever something about them changes, until Ctrl-C.", run_vm_watch, 0, 0, 0},
-        {"vm release", "NAME", "Take the seat of a VM back; the VM is made fresh for the next participant.",
+        {"vm release", "NAME", "Take the seat of a VM back, or give up a VM that does not come up: it is made fresh.",
          run_vm_release, TAKES_YES, 1, 1, COMPLETES_VM,
          "Asks for the word yes on a terminal; elsewhere it wants --yes. Files that were not collected are lost."},
         {"vm exec", "NAME -- COMMAND [ARGUMENT...]", "Run a command in a VM, as its participant.", run_vm_exec,

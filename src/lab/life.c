@@ -33,9 +33,9 @@ const struct life_rule life_rules[N_EVENTS] = {
                 {"its provider misses it", ALIVE, ANY_SEAT, 0, MACHINE_BECOMES, MACHINE_UNKNOWN, SEAT_KEEPS,
                  "Reconcile found it not running; it is started again where that can be done; the seat is kept."},
         [EVENT_RELEASE] =
-                {"release", ALIVE, BIT(SEAT_HELD), BIT(MACHINE_ERROR), MACHINE_KEEPS, MACHINE_UNKNOWN, SEAT_GIVES_UP,
+                {"release", ALIVE, BIT(SEAT_HELD), ALIVE & ~READY, MACHINE_KEEPS, MACHINE_UNKNOWN, SEAT_GIVES_UP,
                  "E-mail, command and PIN go, the generation grows; the VM must be made fresh before it is claimable. A VM "
-                 "in error that nobody holds is made fresh the same way."},
+                 "that nobody holds and nobody could claim (initializing, error, unknown) is made fresh the same way."},
         [EVENT_RESET] = {"made fresh", ALIVE, BIT(SEAT_USED), 0, MACHINE_BECOMES, MACHINE_INITIALIZING, SEAT_FRESH,
                          "Its provider made it anew with a new token: it boots, reports, and is claimable again."},
         [EVENT_DESTROY] = {"destroy", ALIVE, ANY_SEAT, 0, MACHINE_BECOMES, MACHINE_GONE, SEAT_FRESH,

@@ -151,8 +151,8 @@ struct db_query seat_release(const char *hostname, const char *who, const char *
         static const struct db_statement statement = {
                 .name = "seat_release",
                 // clang-format off
-                .sql = "with held as (select id from vms where hostname = $1::text"
-                       "   and (email is not null or status = 'error' and not needs_reset) for no key update),"
+                .sql = "with held as (select v.id from vms v where v.hostname = $1::text"
+                       "   and " RELEASABLE("v") " for no key update),"
                        " repeated as (select 1 from audit where request_key = $3),"
                        " noted as ("
                        "   insert into audit (who, action, detail, request_key)"

@@ -12,8 +12,9 @@
 // clang-format off
 
 /* On a held seat `running` and `available` show as `assigned` (contract, "The life of a VM and of a seat"). */
+#define READY(v) v ".status in ('running', 'available')"
 #define SHOWN(v) \
-        "(case when " v ".email is not null and " v ".status in ('running', 'available') then 'assigned'" \
+        "(case when " v ".email is not null and " READY(v) " then 'assigned'" \
         "      else " v ".status end)"
 
 /* The status after any word that names none: a silence ends, and what was last reported holds again. */
@@ -27,12 +28,15 @@
 /* No e-mail, running or available, not unhealthy, made fresh, and seen lately if it ever sent a heartbeat. */
 #define CLAIMABLE(v, p) "(" UNTAKEN(v) " and " HEARD(p) ")"
 #define UNTAKEN(v) \
-        v ".email is null and " v ".status in ('running', 'available') and " v ".healthy is not false" \
+        v ".email is null and " READY(v) " and " v ".healthy is not false" \
         " and not " v ".needs_reset"
 #define HEARD(p) "(" p ".heartbeat_at is null or " p ".last_seen > now() - interval '90 seconds')"
 /* The same, looked up row by row: whoever wants only the first of many in the order of an index needs no other row. */
 #define CLAIMABLE_ONE(v) \
         "(" UNTAKEN(v) " and coalesce((select " HEARD("p") " from vm_presence p where p.vm_id = " v ".id), true))"
+
+/* Somebody holds it, or nobody can have it as it is: a release makes it fresh. */
+#define RELEASABLE(v) "(" v ".email is not null or not " READY(v) " and not " v ".needs_reset)"
 
 #define ISO(column) "to_char(" column " at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')"
 
@@ -55,6 +59,6 @@
         ISO("v.terraform_timing_start") " as terraform_timing_start, " \
         ISO("v.terraform_timing_end") " as terraform_timing_end," \
         " v.total_startup_time_seconds::float8 as total_startup_time_seconds," \
-        " v.needs_reset, v.launched, " CLAIMABLE("v", "p") " as claimable"
+        " v.needs_reset, v.launched, " RELEASABLE("v") " as releasable, " CLAIMABLE("v", "p") " as claimable"
 
 // clang-format on

@@ -159,12 +159,10 @@ static void add_words(json_t *vm)
         json_t *healthy = json_object_get(vm, "healthy");
         json_t *metrics = json_object_get(vm, "metrics");
         const char *seen = json_get_string(vm, "last_seen"), *created = json_get_string(vm, "created_at");
-        _cleanup_free_ char *flag = xasprintf("status_%s", str_or(json_get_string(vm, "status"), "unknown"));
         _cleanup_free_ char *silent = xasprintf("created, silent since %s", str_or(created, "its launch"));
         const char *word = json_is_true(healthy) ? "Healthy" : json_is_false(healthy) ? "Unhealthy" : "N/A";
         json_object_set_new(vm, "healthy_text", json_string(word));
         json_object_set_new(vm, "seen_text", json_string(seen ? seen : silent));
-        json_object_set_new(vm, flag, json_true());
         add_seconds(vm, "made_seconds", json_object_get(vm, "terraform_timing_seconds"));
         add_seconds(vm, "boot_seconds", json_object_get(metrics, "cloud_init_duration_seconds"));
         add_seconds(vm, "container_seconds", json_object_get(metrics, "container_startup_duration_seconds"));
@@ -226,7 +224,8 @@ static int release_answer(struct task *t)
                         s->asked_again = true;
                         return release_start(t);
                 }
-                return reply_error(t, 409, "no-seat", "Nobody has the seat on %s, and it is not in error.",
+                return reply_error(t, 409, "no-seat",
+                                   "Nobody has the seat on %s, and it is ready for the next one, or being made fresh.",
                                    s->hostname);
         case RELEASE_DONE:
                 failpoint("release.before-kick");

@@ -5,6 +5,8 @@ import itertools
 import socket
 import time
 
+import pytest
+
 from lab import CODE, CRD, wait_until
 
 JSON = {"Accept": "application/json"}
@@ -220,8 +222,9 @@ def test_what_a_released_vm_waits_for_is_told(lab):
         assert ">%s</span>" % words in row, row
 
 
-def test_a_vm_in_error_that_nobody_holds_can_be_made_fresh(lab):
-    lab.add_vm("broken", "error", launched=True), lab.add_vm("fine")
+@pytest.mark.parametrize("status", ("error", "unknown", "initializing"))
+def test_a_vm_that_is_not_ready_and_nobody_holds_can_be_made_fresh(lab, status):
+    lab.add_vm("broken", status, launched=True), lab.add_vm("fine")
     release = lambda name: lab.post("/api/admin/vms/%s/release" % name, json={"yes": True}, admin=True, headers=JSON)
     assert release("fine").status_code == 409 and not lab.vm("fine")["needs_reset"]
     assert release("broken").status_code == 200 and lab.vm("broken")["needs_reset"]

@@ -91,6 +91,15 @@ def test_machine_that_ended_by_itself(lab, cloud):
     assert [call for call in cloud.calls() if call == "make lablink-vm-dev-1"] == ["make lablink-vm-dev-1"], "others are left alone"
 
 
+def test_machine_that_never_spoke(lab, cloud):
+    """Nobody holds it and nobody could: a release makes it anew, and leaves the others alone."""
+    lab.launch(2)
+    made = lambda name: cloud.calls().count("make " + name)
+    assert lab.cli("vm", "release", "lablink-vm-dev-1", "--yes").returncode == 0
+    wait_until(lambda: not lab.vm("lablink-vm-dev-1")["needs_reset"], 90)
+    assert (made("lablink-vm-dev-1"), made("lablink-vm-dev-2")) == (2, 1) and cloud.machines() == names(1, 2)
+
+
 def test_reset_that_fails(lab, cloud):
     """It is tried ever more seldom, by itself, and keeps no other released VM from its reset."""
     lab.launch(2)

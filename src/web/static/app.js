@@ -280,7 +280,7 @@ function showTimings(row, vm) {
 
 function showRelease(row, vm, key) {
         const release = find('[data-field="release"]', row), form = find("form", release), box = find("input[name=yes]", form);
-        release.hidden = !vm.email && (vm.status !== "error" || vm.needs_reset);
+        release.hidden = !vm.releasable;
         for (const word of release.querySelectorAll('[data-field="release_word"]')) say(word, vm.email ? "Release" : "Make fresh");
         find('[data-field="taker"]', form).hidden = !vm.email;
         find('[data-field="maker"]', form).hidden = Boolean(vm.email);
