@@ -26,7 +26,7 @@ PLAYED = (
 PLAYER = """
 resource "terraform_data" "lablink_vm" {
   count = var.instance_count
-  input = { name = local.names[count.index] }
+  input = { name = local.names[count.index], user_data = base64gzip(local.user_data[local.names[count.index]]) }
 
   provisioner "local-exec" {
     command = "[ ! -e '${path.module}/../../../fail-${count.index + 1}' ]"
@@ -38,7 +38,7 @@ resource "terraform_data" "lablink_vm" {
 }
 
 output "user_data" {
-  value     = { for name, text in local.user_data : name => base64gzip(text) }
+  value     = { for vm in terraform_data.lablink_vm : vm.output.name => vm.output.user_data }
   sensitive = true
 }
 """
