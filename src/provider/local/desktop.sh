@@ -125,6 +125,22 @@ write_fit() {
 		rm -rf "$known"
 		mkdir "$known" || exit 1
 
+		is_as_before() { # WINDOW: has it the size again that w and h say, or less?
+		        wmctrl -l -G | while read -r id _ _ _ w_now h_now _; do
+		                [ "$id" != "$1" ] || { [ "$w_now" -le "$w" ] && [ "$h_now" -le "$h" ] && echo yes; }
+		        done | grep -q yes
+		}
+
+		# Waits for it: what the next look took for the window's own size would else be that of the screen.
+		unmaximise() {
+		        wmctrl -i -r "$1" -b remove,maximized_vert,maximized_horz
+		        tries=0
+		        until is_as_before "$1" || [ "$tries" -ge 40 ]; do
+		                tries=$((tries + 1))
+		                sleep 0.05
+		        done
+		}
+
 		settle() { # WINDOW X Y WIDTH HEIGHT, as wmctrl tells them: without the frame, whose offset it adds twice
 		        facts=$(xprop -id "$1" _NET_FRAME_EXTENTS _NET_WM_STATE 2>/dev/null)
 		        if [ -s "$known/$1" ]; then
@@ -140,7 +156,7 @@ write_fit() {
 		                echo "$x $y $w $h" >"$known/$1"
 		                return
 		        fi
-		        [ ! -s "$known/$1" ] || wmctrl -i -r "$1" -b remove,maximized_vert,maximized_horz
+		        [ ! -s "$known/$1" ] || unmaximise "$1"
 		        : >"$known/$1"
 		        right=$((left + width - w)) bottom=$((top + height - h)) was="$x $y"
 		        [ "$x" -le "$right" ] || x=$right
