@@ -213,13 +213,18 @@ def test_once():
 
     def planted(self, tmp_path, text, code=0, workers=2):
         (tmp_path / "test_planted.py").write_text(text)
-        return self.result(tmp_path, "pytest", "-q", "-n", workers, "--rootdir", tmp_path, tmp_path, code=code)
+        return self.result(tmp_path, "pytest", "-q", "-n", workers, "--dist", "loadgroup", "--rootdir", tmp_path, tmp_path, code=code)
 
     @pytest.mark.parametrize("workers", [0, 2])
     def test_one_that_passes_alone_is_flaky(self, tmp_path, workers):
         said, lines = self.planted(tmp_path, self.PLANTED, workers=workers)
         assert lines == ["counts 1 0 1 1", "flaky test_planted::test_once"]
         assert "once more, alone: test_planted::test_once" in said and "1 passed" in said.splitlines()[-1]
+
+    def test_one_of_a_group_is_flaky_too(self, tmp_path):
+        said, lines = self.planted(tmp_path, self.PLANTED + "pytestmark = pytest.mark.xdist_group('together')\n")
+        assert lines == ["counts 1 0 1 1", "flaky test_planted::test_once"]
+        assert "1 passed" in said.splitlines()[-1], "and it alone was run again"
 
     def test_one_that_fails_twice_fails(self, tmp_path):
         _, lines = self.planted(tmp_path, self.PLANTED + "def test_bad(): assert False\n", code=1)
