@@ -160,7 +160,7 @@ class Walk:
         name = self.name()
         answer = self.ask(self.release_request(name))
         vm = self.vms.get(name)
-        if vm and (vm.email or vm.status == "error" and not vm.needs_reset):
+        if vm and (vm.email or vm.status not in ("running", "available") and not vm.needs_reset):
             self.released(vm, answer)
         else:
             self.expect(answer, 409 if vm else 404, code="no-seat" if vm else "unknown-vm")
