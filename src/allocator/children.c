@@ -70,7 +70,7 @@ static const char **web_environment(void)
 /* A pipe that holds `text`, read end in *ret. A configuration fits into a pipe's buffer (grown to 1 MB). */
 int pipe_with(const json_t *value, int *ret, struct error *error)
 {
-        _cleanup_buf_ struct buf text = BUF_NULL;
+        _cleanup_buf_wiped_ struct buf text = BUF_NULL;
         int fds[2];
         if (pipe2(fds, O_CLOEXEC) < 0)
                 return error_errno(error, errno, "cannot make a pipe");
@@ -79,7 +79,6 @@ int pipe_with(const json_t *value, int *ret, struct error *error)
         buf_reserve(&text, HANDOVER_USUAL); /* at once: growing would leave copies of secrets behind */
         json_write(value, &text);
         int r = fd_write_all(fds[1], text.data, text.len);
-        explicit_bzero(text.data, text.len);
         close(fds[1]);
         if (r < 0) {
                 close(fds[0]);

@@ -47,7 +47,7 @@ struct process {
 
 static json_t *read_handover(const char *fd_text, struct error *error)
 {
-        _cleanup_buf_ struct buf text = BUF_NULL;
+        _cleanup_buf_wiped_ struct buf text = BUF_NULL;
         int64_t fd;
         if (parse_int(fd_text, 3, 65535, &fd) < 0) {
                 error_set(error, -EINVAL, "web-process is started by the allocator alone");
@@ -59,9 +59,7 @@ static json_t *read_handover(const char *fd_text, struct error *error)
                 error_errno(error, -r, "cannot read the configuration from the supervisor");
                 return NULL;
         }
-        json_t *handover = json_read(buf_str(&text), text.len, error);
-        explicit_bzero(text.data, text.len);
-        return handover;
+        return json_read(buf_str(&text), text.len, error);
 }
 
 /* --- stopping ------------------------------------------------------------------------------------------------------ */

@@ -168,9 +168,7 @@ int aws_http(struct aws *aws, const struct aws_http *request, struct aws_answer 
 
 void aws_answer_clear(struct aws_answer *answer)
 {
-        if (answer->body.len)
-                explicit_bzero(answer->body.data, answer->body.len);
-        buf_deinit(&answer->body);
+        buf_wipe(&answer->body);
         free(answer->error_type);
         free(answer->bucket_region);
         *answer = (struct aws_answer){0};

@@ -94,3 +94,10 @@ void buf_deinit(struct buf *buf)
         free(buf->data);
         *buf = BUF_NULL;
 }
+
+void buf_wipe(struct buf *buf)
+{
+        if (buf->data)
+                explicit_bzero(buf->data, buf->len);
+        buf_deinit(buf);
+}

@@ -26,3 +26,5 @@ const char *buf_str(const struct buf *buf); /* "" when empty; valid until the ne
 char *buf_steal(struct buf *buf);           /* the caller owns the string; the buffer is empty */
 void buf_deinit(struct buf *buf);
 #define _cleanup_buf_ _cleanup_(buf_deinit)
+void buf_wipe(struct buf *buf); /* the same for what held a secret: it is overwritten first */
+#define _cleanup_buf_wiped_ _cleanup_(buf_wipe)

@@ -175,3 +175,13 @@ const char *json_get_string(const json_t *object, const char *key)
 {
         return json_string_value(json_object_get(object, key));
 }
+
+bool json_array_has(const json_t *array, const char *text)
+{
+        size_t index;
+        const json_t *one;
+        json_array_foreach (array, index, one)
+                if (str_eq(json_string_value(one), text))
+                        return true;
+        return false;
+}

@@ -25,6 +25,7 @@ void json_write(const json_t *value, struct buf *out); /* compact */
 char *json_text(const json_t *value);                  /* compact; owned by the caller */
 
 const char *json_get_string(const json_t *object, const char *key); /* NULL when missing or no string */
+bool json_array_has(const json_t *array, const char *text);         /* is it one of its strings? */
 
 static inline void json_unrefp(json_t **value)
 {

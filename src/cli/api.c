@@ -61,12 +61,11 @@ static int read_password(struct cli *cli, struct api *api, struct error *error)
                                                  "--url needs --password-file FILE with the password of "
                                                  "the administrator (- reads it from standard input)");
         }
-        _cleanup_buf_ struct buf text = BUF_NULL;
+        _cleanup_buf_wiped_ struct buf text = BUF_NULL;
         int r = str_eq(path, "-") ? fd_read_all(STDIN_FILENO, 4096, &text) : file_read(path, 4096, &text, error);
         if (r < 0)
                 return str_eq(path, "-") ? error_errno(error, -r, "cannot read the password") : r;
         api->password = xstrndup(buf_str(&text), strcspn(buf_str(&text), "\r\n"));
-        explicit_bzero(text.data, text.len);
         return *api->password ? 0 : error_set(error, -EIO, "%s holds no password in its first line", path);
 }
 

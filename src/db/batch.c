@@ -32,7 +32,6 @@ struct batch {
         const struct batch_kind *kind;
         struct turn_hook hook;
         uv_timer_t *timer;   /* makes a turn at the oldest deadline while no connection stands */
-        bool timed;          /* it runs */
         struct list waiting; /* struct batch_item.link */
         size_t n_waiting;
         struct db_request *request; /* the statement on its way */
@@ -185,18 +184,20 @@ static void drop_late(struct batch *batch)
         }
 }
 
-static void on_deadline(uv_timer_t *timer)
+static void on_deadline(uv_timer_t *timer _unused_)
 {
-        ((struct batch *)timer->data)->timed = false;
+}
+
+static bool is_timed(const struct batch *batch)
+{
+        return uv_is_active((const uv_handle_t *)batch->timer);
 }
 
 static void watch_deadline(struct batch *batch)
 {
         if (list_empty(&batch->waiting)) {
                 uv_timer_stop(batch->timer);
-                batch->timed = false;
-        } else if (!batch->timed) {
-                batch->timed = true;
+        } else if (!is_timed(batch)) {
                 const struct batch_item *oldest = list_entry(batch->waiting.next, struct batch_item, link);
                 uv_timer_start(batch->timer, on_deadline, (uint64_t)MAX(oldest->deadline_ms - clock_ms(), (int64_t)1),
                                0);
@@ -206,7 +207,7 @@ static void watch_deadline(struct batch *batch)
 static void on_turn(struct turn_hook *hook)
 {
         struct batch *batch = container_of(hook, struct batch, hook);
-        if (list_empty(&batch->waiting) && !batch->timed)
+        if (list_empty(&batch->waiting) && !is_timed(batch))
                 return; /* most turns are somebody else's */
         drop_late(batch);
         if (!batch->request && batch->loop->db && !list_empty(&batch->waiting) && db_pool_ready(batch->loop->db))
@@ -225,7 +226,6 @@ struct batch *batch_new(struct loop *loop, const struct batch_kind *kind)
         list_init(&batch->waiting);
         batch->timer = xcalloc(1, sizeof *batch->timer);
         uv_timer_init(&loop->uv, batch->timer);
-        batch->timer->data = batch;
         batch->hook.run = on_turn;
         loop_hook(loop, &batch->hook);
         return batch;

@@ -37,7 +37,6 @@ struct db_pool {
         struct loop *loop;
         struct turn_hook hook;
         uv_timer_t *timer; /* runs while anybody waits */
-        bool timed;        /* it does */
         int64_t deadline_ms;
         const char *refusal; /* "read-only" or "disk-full": it said so at refused_ms */
         int64_t refused_ms;
@@ -216,9 +215,8 @@ static void watch_time(struct db_pool *pool)
         uint64_t tick = (uint64_t)MIN(MAX(pool->deadline_ms / 16, (int64_t)5), (int64_t)250);
         if (!owed)
                 uv_timer_stop(pool->timer);
-        else if (!pool->timed)
+        else if (!uv_is_active((uv_handle_t *)pool->timer))
                 uv_timer_start(pool->timer, on_tick, tick, tick);
-        pool->timed = owed;
 }
 
 void db_pool_dispatch(struct db_pool *pool)
@@ -238,7 +236,8 @@ void db_pool_dispatch(struct db_pool *pool)
 static void on_turn(struct turn_hook *hook)
 {
         struct db_pool *pool = container_of(hook, struct db_pool, hook);
-        if (pool->timed || !list_empty(&pool->alive) || !list_empty(&pool->waiting)) /* else nobody is owed anything */
+        bool timed = uv_is_active((uv_handle_t *)pool->timer);
+        if (timed || !list_empty(&pool->alive) || !list_empty(&pool->waiting)) /* else nobody is owed anything */
                 db_pool_dispatch(pool);
 }
 

@@ -95,7 +95,7 @@ static int send_request(struct dial *d)
         uint8_t random[16];
         const char *host = strstr(d->url, "://") + 3;
         int host_len = (int)strcspn(host, "/");
-        _cleanup_buf_ struct buf request = BUF_NULL;
+        _cleanup_buf_wiped_ struct buf request = BUF_NULL;
         randombytes_buf(random, sizeof random);
         sodium_bin2base64(d->key, sizeof d->key, random, sizeof random, sodium_base64_VARIANT_ORIGINAL);
         buf_addf(&request,
@@ -114,7 +114,6 @@ static int send_request(struct dial *d)
                 else if (code != CURLE_OK)
                         r = error_set(&d->error, -EIO, "%s", curl_easy_strerror(code));
         }
-        explicit_bzero(request.data, request.len);
         return r;
 }
 

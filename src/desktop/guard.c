@@ -17,19 +17,11 @@ static struct machine *machine_of(struct task *t)
         return t->state;
 }
 
-static bool sits(const struct desktop_seat *seat, const char *cookie_hash)
-{
-        for (size_t i = 0; i < json_array_size(seat->cookies); i++)
-                if (strcmp(json_string_value(json_array_get(seat->cookies, i)), cookie_hash) == 0)
-                        return true;
-        return false;
-}
-
 static enum hub_end judge(const struct hub *hub, const struct desktop_seat *seat, const struct hub_visit *visit)
 {
         if (!seat->found || seat->tenancy != visit->tenancy)
                 return HUB_END_SEAT;
-        if (visit->role == HUB_PARTICIPANT && !sits(seat, visit->cookie_hash))
+        if (visit->role == HUB_PARTICIPANT && !json_array_has(seat->cookies, visit->cookie_hash))
                 return HUB_END_ELSEWHERE;
         if (visit->role == HUB_HELPER && hub->options.assist == HUB_ASSIST_CONSENT && !seat->assist)
                 return HUB_END_FORBIDDEN;

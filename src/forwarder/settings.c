@@ -75,7 +75,7 @@ char *settings_endpoint(const char *text, bool token, struct error *error)
 static int read_token(char **ret, struct error *error)
 {
         const char *given = variable("LABLINK_SECURITY_LOG_TOKEN"), *file = variable("LABLINK_SECURITY_LOG_TOKEN_FILE");
-        _cleanup_buf_ struct buf text = BUF_NULL;
+        _cleanup_buf_wiped_ struct buf text = BUF_NULL;
         if (!given && file) {
                 int r = file_read(file, SECRET_MAX, &text, error);
                 if (r < 0)
@@ -94,8 +94,6 @@ static int read_token(char **ret, struct error *error)
         if (!*given)
                 return error_set(error, -EINVAL, "the file that LABLINK_SECURITY_LOG_TOKEN_FILE names is empty");
         *ret = xstrdup(given);
-        if (text.len)
-                explicit_bzero(text.data, text.len);
         return 0;
 }
 

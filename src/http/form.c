@@ -70,7 +70,8 @@ static int add_field(struct form *form, const struct buf *name, const struct buf
 
 static int add_pair(struct form *form, const char *pair, size_t len, struct error *error)
 {
-        _cleanup_buf_ struct buf name = BUF_NULL, value = BUF_NULL;
+        _cleanup_buf_ struct buf name = BUF_NULL;
+        _cleanup_buf_wiped_ struct buf value = BUF_NULL; /* it may be a password or a key */
         const char *equals = memchr(pair, '=', len);
         size_t name_len = equals ? (size_t)(equals - pair) : len;
         if (len > 6 * FIELD_BYTES_MAX)
@@ -79,10 +80,7 @@ static int add_pair(struct form *form, const char *pair, size_t len, struct erro
         if (uri_decode(pair, name_len, URI_QUERY, &name) < 0 ||
             (equals && uri_decode(equals + 1, len - name_len - 1, URI_QUERY, &value) < 0))
                 return error_set(error, -EINVAL, "The form is not well encoded.");
-        int r = add_field(form, &name, &value, error);
-        if (value.len)
-                explicit_bzero(value.data, value.len); /* it may be a password or a key */
-        return r;
+        return add_field(form, &name, &value, error);
 }
 
 static int parse_urlencoded(struct form *form, const char *body, size_t len, struct error *error)

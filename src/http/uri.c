@@ -37,19 +37,16 @@ static int decode_byte(const char *text, size_t len, enum uri_part part, size_t 
 
 int uri_decode(const char *text, size_t len, enum uri_part part, struct buf *out)
 {
+        size_t start = out->len;
         buf_reserve(out, len);
-        char *decoded = out->data + out->len, *end = decoded;
         for (size_t i = 0; i < len; i++) {
                 int byte = decode_byte(text, len, part, &i);
-                if (byte <= 0 || (byte == '/' && part == URI_SEGMENT)) {
-                        *decoded = '\0';
+                if (byte <= 0 || (byte == '/' && part == URI_SEGMENT))
                         return -EINVAL;
-                }
-                *end++ = (char)byte;
+                buf_addc(out, (char)byte);
         }
-        *end = '\0';
-        size_t n = (size_t)(end - decoded);
-        out->len += n;
+        const char *decoded = buf_str(out) + start;
+        size_t n = out->len - start;
         if (part == URI_SEGMENT && (str_eq(decoded, "..") || str_eq(decoded, ".")))
                 return -EINVAL;
         return utf8_valid(decoded, n) ? 0 : -EINVAL;

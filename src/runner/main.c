@@ -84,7 +84,7 @@ static void take_aws(struct runner *runner, const json_t *aws)
 static int load_handover(struct runner *runner, const char *fd_text, struct error *error)
 {
         int64_t fd;
-        _cleanup_buf_ struct buf text = BUF_NULL;
+        _cleanup_buf_wiped_ struct buf text = BUF_NULL;
         if (parse_int(fd_text, 3, 65535, &fd) < 0)
                 return error_set(error, -EINVAL, "--handover takes the number of a descriptor");
         int r = fd_read_all((int)fd, 4 << 20, &text);
@@ -92,7 +92,6 @@ static int load_handover(struct runner *runner, const char *fd_text, struct erro
         if (r < 0)
                 return error_errno(error, -r, "cannot read the configuration handed over");
         _cleanup_json_ json_t *handover = json_read(buf_str(&text), text.len, error);
-        explicit_bzero(text.data, text.len);
         if (!handover)
                 return error_wrap(error, "the configuration handed over");
         runner->conninfo = xstrdup(str_or(json_get_string(handover, "conninfo"), ""));

@@ -70,12 +70,9 @@ static enum task_kind task_for(const struct provider_vm *vm, const json_t *row)
 
 static enum task_kind task_now(const struct differences *d, const struct provider_vm *vm)
 {
-        size_t index;
-        const json_t *name, *row = find_row(d, vm->hostname);
-        json_array_foreach (d->wait, index, name)
-                if (str_eq(json_string_value(name), vm->hostname))
-                        return NOTHING;
-        return row && !d->vms.in_doubt ? task_for(vm, row) : NOTHING;
+        const json_t *row = find_row(d, vm->hostname);
+        bool now = row && !d->vms.in_doubt && !json_array_has(d->wait, vm->hostname);
+        return now ? task_for(vm, row) : NOTHING;
 }
 
 /* --- the provider's health, for /readyz and the pages ---------------------------------------------------------------- */

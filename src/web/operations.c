@@ -218,14 +218,13 @@ int destroy_start(struct task *t)
 /* After an apply that was cut off; the provider says what each does. */
 int repair_start(struct task *t)
 {
-        static const char *const actions[] = {"refresh", "retry", "unlock"};
         const char *member = json_get_string(request_json(t), "action");
         const char *action = member ? member : request_field(t, "action");
         if (!action || !*action)
                 return reply_error(t, 400, "missing-field",
                                    "Please say what to do (action): refresh, retry or unlock.");
-        for (size_t i = 0; i < ARRAY_SIZE(actions); i++)
-                if (str_eq(action, actions[i]))
+        for (size_t i = 0; i < REPAIR_ACTIONS; i++)
+                if (str_eq(action, repair_actions[i]))
                         return start(t, "repair", json_pack("{s:s}", "action", action));
         return reply_error(t, 422, "bad-action", "action must be refresh, retry or unlock.");
 }

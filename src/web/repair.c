@@ -7,17 +7,18 @@
 #include "base/text.h"
 #include "web/routes.h"
 
+const char *const repair_actions[REPAIR_ACTIONS] = {"refresh", "retry", "unlock"};
+
 json_t *repair_model(const char *first, const char *second)
 {
-        static const char *const actions[] = {"refresh", "retry", "unlock"};
         json_t *model = NULL;
-        for (size_t i = 0; i < ARRAY_SIZE(actions); i++)
+        for (size_t i = 0; i < REPAIR_ACTIONS; i++)
                 for (int k = 0; k < 2; k++) {
                         const char *asked = strstr(str_or(k ? second : first, ""), "lablink repair");
-                        if (!asked || !strstr(asked, actions[i]))
+                        if (!asked || !strstr(asked, repair_actions[i]))
                                 continue;
                         model = model ? model : json_object();
-                        json_object_set_new(model, actions[i], json_true());
+                        json_object_set_new(model, repair_actions[i], json_true());
                 }
         return model;
 }

@@ -127,7 +127,10 @@ struct ready_state {
 /* The administrator's first page, under another status than 200 when it tells of a failure. */
 int admin_overview(struct task *t, unsigned status);
 
-/* --- repair.c: the repairs that either sentence names (`lablink repair ...`), for the template repair; NULL: none --- */
+/* --- repair.c: what a provider can be asked for --- */
+#define REPAIR_ACTIONS 3
+extern const char *const repair_actions[REPAIR_ACTIONS];
+/* The repairs that either sentence names (`lablink repair ...`), for the template repair; NULL: none. */
 json_t *repair_model(const char *first, const char *second);
 
 /* --- aws.c: what pages say about AWS credentials --- */

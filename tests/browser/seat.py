@@ -77,6 +77,14 @@ def shell_is_there(lab, hostname):
     wait_until(lambda: "$" in inside(lab, hostname, "tmux", "capture-pane", "-p", "-t", "terminal", check=False).stdout, PATIENCE)
 
 
+def released_is_closed(lab, browser, hostname):
+    """The open page says that the seat is gone, and the cookie opens none any more."""
+    release(lab, hostname)
+    wait_until(lambda: "Your seat was released" in says(browser), PATIENCE, lambda: says(browser))
+    browser.get(lab.url + "/desktop")
+    wait_until(lambda: "desktop=none" in browser.current_url, PATIENCE)
+
+
 def xterm_of(lab, hostname):
     return inside(lab, hostname, "pgrep", "-f", "^xterm.*attach-session").strip()
 

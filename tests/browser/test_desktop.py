@@ -5,8 +5,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from lab import wait_until
-from seat import (EXPECTED, PATIENCE, SAMPLE, TEXT, Screen, body, claim, connected, has_file, release, says, server_of, shell_is_there,
-                  shows_the_desktop, touch, write, x_clipboard, xterm_of)
+from seat import (EXPECTED, PATIENCE, SAMPLE, TEXT, Screen, body, claim, connected, has_file, released_is_closed, says, server_of,
+                  shell_is_there, shows_the_desktop, touch, write, x_clipboard, xterm_of)
 from workshop import inside
 
 pytestmark = pytest.mark.xdist_group("desktop")
@@ -155,10 +155,7 @@ def test_thumbnails_while_somebody_looks(lab, mine, other):
 
 def test_a_released_seat_is_closed(lab, mine):
     _, hostname = claim(lab, mine)
-    release(lab, hostname)
-    wait_until(lambda: "Your seat was released" in says(mine), PATIENCE, lambda: says(mine))
-    mine.get(lab.url + "/desktop")
-    wait_until(lambda: "desktop=none" in mine.current_url, PATIENCE)
+    released_is_closed(lab, mine, hostname)
     assert "no desktop open" in says(mine)
 
 

@@ -7,8 +7,8 @@ from selenium.webdriver.common.by import By
 
 import firefox
 from lab import wait_until
-from seat import (PATIENCE, SAMPLE, TEXT, body, claim, connected, has_file, release, says, shell_is_there, shows_the_desktop, touch,
-                  x_clipboard, xterm_of)
+from seat import (PATIENCE, SAMPLE, TEXT, body, claim, connected, has_file, released_is_closed, says, shell_is_there,
+                  shows_the_desktop, touch, x_clipboard, xterm_of)
 from workshop import inside
 
 pytestmark = [
@@ -83,7 +83,4 @@ def test_a_reload_and_another_size(lab, mine):
 
 def test_a_released_seat_is_closed(lab, mine):
     _, hostname = claim(lab, mine)
-    release(lab, hostname)
-    wait_until(lambda: "Your seat was released" in says(mine), PATIENCE, lambda: says(mine))
-    mine.get(lab.url + "/desktop")
-    wait_until(lambda: "desktop=none" in mine.current_url, PATIENCE)
+    released_is_closed(lab, mine, hostname)

@@ -20,14 +20,6 @@ static char *place(const struct provider *p, const char *end)
         return tf_path(p, name);
 }
 
-static void wipe(struct buf *text)
-{
-        if (text->data)
-                explicit_bzero(text->data, text->len);
-        buf_deinit(text);
-}
-#define _cleanup_wipe_ _cleanup_(wipe)
-
 static bool is_blank(const struct buf *text)
 {
         return text->len == 0 || strspn(text->data, " \n\r\t") == text->len;
@@ -61,7 +53,7 @@ static const char *find_copy(const struct provider *p, struct buf *text, struct 
 
 static void keep(const struct provider *p, const struct buf *text)
 {
-        _cleanup_wipe_ struct buf known = BUF_NULL;
+        _cleanup_buf_wiped_ struct buf known = BUF_NULL;
         _cleanup_free_ char *path = place(p, ".kept");
         if (file_read(path, ENGINE_OUTPUT_MAX, &known, NULL) < 0 || known.len != text->len ||
             memcmp(known.data, text->data, text->len) != 0)
@@ -71,7 +63,7 @@ static void keep(const struct provider *p, const struct buf *text)
 int copy_read(struct provider *p, struct tf_state *ret, struct error *error)
 {
         _cleanup_error_ struct error why = ERROR_NULL;
-        _cleanup_wipe_ struct buf text = BUF_NULL, copied = BUF_NULL;
+        _cleanup_buf_wiped_ struct buf text = BUF_NULL, copied = BUF_NULL;
         int r = read_one(p, "", &text, ret, &why);
         if (r == 0 && p->lock_fd >= 0)
                 keep(p, &text);
@@ -106,7 +98,7 @@ void copy_look(struct provider *p)
 int copy_restore(struct provider *p, const struct provider_sink *sink, struct error *error)
 {
         _cleanup_state_ struct tf_state state = {.last = -1};
-        _cleanup_wipe_ struct buf text = BUF_NULL;
+        _cleanup_buf_wiped_ struct buf text = BUF_NULL;
         _cleanup_free_ char *path = place(p, ""), *aside = place(p, ".broken");
         int r = module_backend(p) == TF_LOCAL ? copy_read(p, &state, error) : 0;
         if (r < 0 || !state.lost)

@@ -113,7 +113,6 @@ int state_read(struct provider *p, struct tf_state *ret, struct error *error);
 const struct tf_vm *state_find(const struct tf_state *state, const char *hostname);
 /* Addresses of the VM and of what carries the same key, as a list of strings owned by the caller. */
 json_t *state_beside(const struct tf_state *state, const struct tf_vm *vm);
-bool names_hold(const json_t *names, const char *name);
 /* Element of the list output `name` at the place that `hostname` has in vm_instance_names; borrowed, may be NULL. */
 const char *state_output_of(const struct tf_state *state, const char *name, const char *hostname);
 /* When its making began and ended, by the module's own word. */

@@ -94,7 +94,7 @@ int tf_record(struct provider *p, const json_t *names, const struct provider_sin
         for (size_t i = 0; r == 0 && i < state.n; i++) {
                 double started, ended;
                 const struct tf_vm *vm = &state.vm[i];
-                if (vm->tainted || (names && !names_hold(names, vm->hostname)) || !sink || !sink->created)
+                if (vm->tainted || (names && !json_array_has(names, vm->hostname)) || !sink || !sink->created)
                         continue;
                 if (state_times(&state, vm->hostname, &started, &ended))
                         sink->created(sink->userdata, vm->hostname, started, ended);

@@ -17,12 +17,10 @@
 static json_t *load(const struct provider *p, const char *name)
 {
         _cleanup_free_ char *path = tf_path(p, name);
-        _cleanup_buf_ struct buf text = BUF_NULL;
+        _cleanup_buf_wiped_ struct buf text = BUF_NULL;
         json_t *value = NULL;
         if (file_read(path, FILE_MAX, &text, NULL) == 0)
                 value = json_loadb(buf_str(&text), text.len, 0, NULL);
-        if (text.data)
-                explicit_bzero(text.data, text.len);
         return value;
 }
 

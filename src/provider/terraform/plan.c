@@ -75,7 +75,7 @@ void plan_returns(const json_t *plan, const char *environment, const json_t *nam
         json_array_foreach (json_object_get(plan, "resource_changes"), i, change) {
                 _cleanup_free_ char *name = tf_vm_name(environment, json_get_string(change, "name"),
                                                        json_object_get(change, "index"));
-                if (name && comes(change) && !names_hold(names, name))
+                if (name && comes(change) && !json_array_has(names, name))
                         json_array_append_new(ret, json_string(name));
         }
 }

@@ -136,9 +136,7 @@ static int pull_now(struct provider *p, struct buf *text, struct error *error)
 
 void state_forget(struct provider *p)
 {
-        if (p->pulled.data)
-                explicit_bzero(p->pulled.data, p->pulled.len);
-        buf_deinit(&p->pulled);
+        buf_wipe(&p->pulled);
 }
 
 /* Who changes something asks anew each time. */
@@ -159,12 +157,10 @@ static int pull(struct provider *p, struct buf *text, struct error *error)
 
 static int read_pulled(struct provider *p, struct tf_state *ret, struct error *error)
 {
-        _cleanup_buf_ struct buf text = BUF_NULL;
+        _cleanup_buf_wiped_ struct buf text = BUF_NULL;
         int r = pull(p, &text, error);
         if (r == 0)
                 r = state_parse(buf_str(&text), text.len, p->environment, ret, error);
-        if (text.data)
-                explicit_bzero(text.data, text.len);
         return r;
 }
 
@@ -173,16 +169,6 @@ int state_read(struct provider *p, struct tf_state *ret, struct error *error)
 {
         int r = module_backend(p) == TF_LOCAL ? copy_read(p, ret, error) : read_pulled(p, ret, error);
         return r < 0 ? error_wrap(error, "cannot read the state of the VMs") : 0;
-}
-
-bool names_hold(const json_t *names, const char *name)
-{
-        size_t i;
-        const json_t *known;
-        json_array_foreach (names, i, known)
-                if (str_eq(json_string_value(known), name))
-                        return true;
-        return false;
 }
 
 const struct tf_vm *state_find(const struct tf_state *state, const char *hostname)

@@ -194,7 +194,7 @@ static int look_at_plan(struct provider *p, const struct tf_change *change, cons
                         struct error *error)
 {
         _cleanup_stream_ struct tf_stream stream = {.environment = p->environment};
-        _cleanup_buf_ struct buf text = BUF_NULL;
+        _cleanup_buf_wiped_ struct buf text = BUF_NULL;
         json_error_t why;
         int status = 0;
         struct engine_call call = {.argv = (const char *[]){"show", "-json", PLAN_NAME, NULL},
@@ -205,8 +205,6 @@ static int look_at_plan(struct provider *p, const struct tf_change *change, cons
         if (r == 0 && status != 0)
                 r = step_failed(p, "show", status, &stream, error);
         _cleanup_json_ json_t *plan = r == 0 ? json_loadb(buf_str(&text), text.len, 0, &why) : NULL;
-        if (text.data)
-                explicit_bzero(text.data, text.len);
         if (r == 0)
                 r = plan_check(plan, p->environment, change->replace, error);
         if (r == 0)

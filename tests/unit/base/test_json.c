@@ -161,6 +161,9 @@ static void writes_compact(void **state _unused_)
         assert_null(json_get_string(value, "a"));
         assert_null(json_get_string(value, "missing"));
         assert_null(json_get_string(NULL, "a"));
+        _cleanup_json_ json_t *names = json_pack("[s, i, s]", "a", 1, "b");
+        assert_true(json_array_has(names, "b"));
+        assert_false(json_array_has(names, "c") || json_array_has(names, "1") || json_array_has(NULL, "a"));
 }
 
 int main(void)
